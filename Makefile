@@ -1,0 +1,62 @@
+# The commands of the project. Each one sets up what it needs, once; `make help` lists them.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+CONFIG ?= household
+ARGS ?=
+# Where torch comes from. Empty: your package index. For the smaller build without CUDA:
+#   make train TORCH_ARGS="--index-url https://download.pytorch.org/whl/cpu"
+TORCH_ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SETUP_SUM := $(shell cat pyproject.toml constraints.txt 2>/dev/null | cksum | tr ' ' '-')
+
+# One thread per process: several that spin on few cores are many times slower than one each.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+# Ray listens on all interfaces unless this is 0; it must be set before Python starts.
+export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER ?= 0
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test lint format types bench clean
+
+help: ## List the commands.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamp holds a checksum of what it was made from, so a new checkout date reinstalls nothing.
+setup: ## Make .venv and install the pinned dependencies; quick when nothing changed.
+	@if [ "$$(cat $(STAMP) 2>/dev/null)" != "$(SETUP_SUM)" ]; then $(MAKE) --no-print-directory install; fi
+
+.PHONY: install
+install:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or newer, or say PYTHON=..." >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing into $(VENV) (the first time takes a few minutes)"
+	$(BIN)/python -m pip install --quiet $(TORCH_ARGS) -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@echo "$(SETUP_SUM)" > $(STAMP)
+
+train: setup ## Train an agent on the embedded world; ends with a report. CONFIG=... ARGS="key=value ..."
+	$(BIN)/dyna train $(CONFIG) $(ARGS)
+
+test: setup ## Run the tests. ARGS="-k name ..."
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## Check style and formatting.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## Format the code and fix what can be fixed.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup ## Check types.
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: setup ## Measure the figures of docs/benchmarks.md on this machine.
+	$(BIN)/python -m experiments.bench $(ARGS)
+
+clean: ## Remove the virtual environment and caches; runs/ stays.
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
