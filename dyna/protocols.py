@@ -1,0 +1,176 @@
+"""The seams: what a plug-in must be able to do. Inherit nothing; `dyna.testing` checks it.
+
+Whatever talks to a world or a model is `async`, so that many conversations share one engine.
+Learners and buffers are plain calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from dyna.types import (
+    Action,
+    Context,
+    Credit,
+    Metrics,
+    Outcome,
+    Start,
+    Task,
+    Trajectory,
+    TrajectoryGroup,
+)
+
+
+@runtime_checkable
+class Env(Protocol):
+    """One episode at a time of a world, real or imagined."""
+
+    async def reset(self, task: Task) -> Start: ...
+
+    async def step(self, action: Action) -> Outcome:
+        """Answer one action. After an outcome with `stop` set, only `reset` may follow."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@runtime_checkable
+class World(Protocol):
+    """Where tasks come from and where they are played."""
+
+    def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
+        """`num` tasks of a split from position `offset` on, the same ones at every call.
+
+        Raises `ValueError` for an unknown split, or when the split has too few tasks.
+        """
+        ...
+
+    def make(self) -> Env: ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Chooses actions. `version` grows with every change of its weights."""
+
+    version: int
+
+    async def act(self, context: Context) -> Action: ...
+
+
+@runtime_checkable
+class WorldModel(Protocol):
+    """Predicts what the world would answer. `version` grows with every change of its weights."""
+
+    version: int
+
+    async def predict(self, context: Context, action: Action) -> Outcome:
+        """Never raises on garbage: a prediction that makes no sense has `stop=UNPARSEABLE`."""
+        ...
+
+
+@runtime_checkable
+class ReplayBuffer(Protocol):
+    """Remembers real trajectories within a fixed size. What is sampled is what was stored."""
+
+    def add(self, trajectory: Trajectory) -> None: ...
+
+    def sample(self, num_turns: int) -> list[Trajectory]:
+        """Whole trajectories, with replacement, of at least `num_turns` turns together."""
+        ...
+
+    def __len__(self) -> int:
+        """Transitions held."""
+        ...
+
+
+@runtime_checkable
+class WorldModelLearner(Protocol):
+    """Improves a world model from real experience."""
+
+    def update(self, fresh: Sequence[Trajectory], replay: ReplayBuffer) -> Metrics: ...
+
+
+@runtime_checkable
+class PolicyLearner(Protocol):
+    """Improves a policy from experience, real and imagined."""
+
+    def update(self, groups: Sequence[TrajectoryGroup]) -> Metrics: ...
+
+
+@runtime_checkable
+class Algorithm(Protocol):
+    """Credit assignment: says what each trajectory's actions are worth. Pure, no weights."""
+
+    def __call__(self, groups: Sequence[TrajectoryGroup]) -> list[Credit]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One continuation to sample."""
+
+    conversation_id: str
+    """Requests of one conversation extend each other; the engine re-reads only what is new."""
+    prompt_ids: tuple[int, ...]  # [P] the whole transcript so far
+    max_new_tokens: int
+    stop_ids: tuple[int, ...]
+    """Any of these ends the continuation and is its last token."""
+    temperature: float = 1.0
+    """0 is greedy."""
+    seed: int = 0
+    choices: tuple[tuple[int, ...], ...] = ()
+    """If given, the continuation is exactly one of these token strings (stop token included)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What the engine sampled.
+
+    Example: `Completion(token_ids=(5, 9, 2), log_probs=(-0.1, -0.7, -0.0), finished=True,
+    weights_version=4)`
+    """
+
+    token_ids: tuple[int, ...]  # [A] with the stop token, if one was reached
+    log_probs: tuple[float, ...]  # [A] at temperature 1, before any constraint
+    finished: bool
+    """False when `max_new_tokens` or the context window ended it."""
+    weights_version: int = 0
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Generates text, many conversations at once."""
+
+    weights_version: int
+
+    async def generate(self, request: GenerationRequest) -> Completion: ...
+
+    def load_weights(self, weights: Mapping[str, Any], *, version: int) -> None:
+        """Swap weights in place; what was read under the old ones is dropped."""
+        ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Can be saved to a folder and restored to the last bit. No pickle."""
+
+    def save(self, folder: str) -> None: ...
+
+    def load(self, folder: str) -> None: ...
+
+
+__all__ = [
+    "Algorithm",
+    "Completion",
+    "Engine",
+    "Env",
+    "GenerationRequest",
+    "Policy",
+    "PolicyLearner",
+    "ReplayBuffer",
+    "Stateful",
+    "World",
+    "WorldModel",
+    "WorldModelLearner",
+]
