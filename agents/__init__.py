@@ -1,0 +1,1 @@
+"""Policies: how they act, and how they learn from experience, real or imagined."""

@@ -1,0 +1,1 @@
+"""Credit assignment: what each action of a trajectory is worth, one algorithm per file."""

@@ -1,0 +1,1 @@
+"""Text generation: each engine answers `GenerationRequest`s and can swap its weights in place."""

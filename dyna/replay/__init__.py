@@ -1,0 +1,1 @@
+"""Buffers of real experience, and how they are stored on disk."""

@@ -1,0 +1,1 @@
+"""Samples to gradients: packing, token losses, one optimizer step. Needs torch."""

@@ -1,0 +1,1 @@
+"""The composition root: configurations, the command line, studies and reports."""

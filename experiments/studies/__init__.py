@@ -1,0 +1,1 @@
+"""Experiments that answer a question, each run as `python -m experiments.studies.NAME`."""
