@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -60,7 +60,7 @@ def tiny_model(
     max_context: int = 4096,
     pad_token_id: int | None = 0,
     eos_token_id: int | None = None,
-) -> Any:
+) -> PreTrainedModel:
     """A random Qwen2 causal LM of some 100k parameters (2 heads of size 32), in `eval` mode.
 
     Equal arguments give equal weights, whatever the global random state, which is left as it was.
