@@ -1,0 +1,265 @@
+"""From YAML and `key=value` to a `RunConfig`, and back. OmegaConf is used here and nowhere else.
+
+Whatever is wrong is a `ConfigError` that names the key, its value and the nearest valid name, and
+it is raised before anything has started. `dump` writes every field, so a saved file needs no
+defaults to mean the same run again.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any, cast, get_type_hints
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dyna import config as config_module
+from dyna.config import RunConfig
+from dyna.nearest import did_you_mean
+from dyna.validation import problems
+
+_TYPE_WORDS: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+}
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message says what to change."""
+
+
+def load(path: Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfig:
+    """The defaults, changed by a YAML file, changed by overrides such as `rounds=3`.
+
+    Raises `ConfigError` for a file that is missing or half-written, an override that is not
+    `key=value`, an unknown key, and a value of the wrong type or out of its range.
+    """
+    config = OmegaConf.structured(RunConfig)
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if path is not None:
+        layers.append((f"{path}: ", _read_yaml(path)))
+    layers += [("", _read_override(text)) for text in overrides]
+    for origin, values in layers:
+        try:
+            checked = _checked(values, section=RunConfig, path="")
+            config = OmegaConf.merge(config, OmegaConf.create(checked))
+        except ConfigError as error:
+            raise ConfigError(f"{origin}{error}") from None
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{origin}{_type_problem(error, values=values)}") from None
+    try:
+        loaded = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from None
+    assert isinstance(loaded, RunConfig)
+    found = problems(loaded)
+    if found:
+        raise ConfigError("\n".join(found))
+    return loaded
+
+
+def dump(config: RunConfig) -> str:
+    """YAML with every field; `load` gives the same config back, exactly."""
+    return "\n".join(_yaml_lines(config, comments=False, indent=0)) + "\n"
+
+
+def describe(config: RunConfig) -> str:
+    """`dump`, with a comment above each field: its docstring in `dyna/config.py`."""
+    return "\n".join(_yaml_lines(config, comments=True, indent=0)) + "\n"
+
+
+def save(config: RunConfig, *, path: Path) -> None:
+    """Write `dump(config)` so that a crash leaves the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(dump(config))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        parsed = OmegaConf.create(text)
+        values = OmegaConf.to_container(parsed)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the config {path}: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path}: not valid YAML: {_first_line(error)}") from None
+    if not text.strip():
+        raise ConfigError(f"{path}: the file is empty; write at least `name: my-run`")
+    if not isinstance(values, dict) or (len(values) == 1 and values == {text.strip(): None}):
+        raise ConfigError(f"{path}: must hold `key: value` lines, got {text.strip()[:40]!r}")
+    return cast(dict[str, Any], values)
+
+
+def _read_override(text: str) -> dict[str, Any]:
+    key, equals, _ = text.partition("=")
+    if not equals or not re.fullmatch(r"[^\s.\[\]]+(\.[^\s.\[\]]+)*", key):
+        raise ConfigError(f"an override must read key=value, got {text!r}")
+    try:
+        values = OmegaConf.to_container(OmegaConf.from_dotlist([text]))
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"the value in {text!r} cannot be read: {_first_line(error)}") from None
+    return cast(dict[str, Any], values)
+
+
+def _checked(values: Mapping[str, Any], *, section: type, path: str) -> dict[str, Any]:
+    """`values` with enum values in OmegaConf's spelling; unknown keys and non-sections raise."""
+    hints = get_type_hints(section)
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{path}{key}"
+        if key not in hints:
+            raise ConfigError(f"unknown key `{name}`{_nearest_key(name, section=section, path=path)}")
+        kind = hints[key]
+        if is_dataclass(kind):
+            if not isinstance(value, Mapping):
+                hint = f"; did you mean `{name}.name`?" if "name" in get_type_hints(kind) else ""
+                raise ConfigError(f"`{name}` is a section of keys, got {value!r}{hint}")
+            inside = cast(Mapping[str, Any], value)
+            checked[key] = _checked(inside, section=cast(type, kind), path=f"{name}.")
+        elif isinstance(kind, type) and issubclass(kind, Enum):
+            checked[key] = _enum_name(value, kind=kind, name=name)
+        elif isinstance(kind, type) and kind in (int, float) and isinstance(value, bool):
+            raise ConfigError(f"`{name}` must be {_TYPE_WORDS[kind]}, got {value!r}")
+        else:
+            checked[key] = value
+    return checked
+
+
+def _enum_name(value: object, *, kind: type[Enum], name: str) -> str:
+    for member in kind:
+        if value == member.value:
+            return member.name
+    valid = [str(member.value) for member in kind]
+    raise ConfigError(
+        f"`{name}` must be one of {', '.join(valid)}; got {value!r}{did_you_mean(str(value), valid)}"
+    )
+
+
+def _nearest_key(name: str, *, section: type, path: str) -> str:
+    """Siblings first, then the same last word anywhere in the tree."""
+    key = name.removeprefix(path)
+    near = did_you_mean(key, list(get_type_hints(section)), prefix=path)
+    if near:
+        return near
+    everywhere = field_types()
+    same = [other for other in everywhere if other.rsplit(".", 1)[-1] == key]
+    if same:
+        return f"; did you mean {' or '.join(f'`{other}`' for other in same[:3])}?"
+    near = did_you_mean(name, list(everywhere))
+    return near or f"; valid here: {', '.join(get_type_hints(section))}"
+
+
+def _type_problem(error: OmegaConfBaseException, *, values: Mapping[str, Any]) -> str:
+    name = str(getattr(error, "full_key", "") or "")
+    kind = field_types().get(name)
+    value: Any = values
+    for part in name.split("."):
+        value = cast(Mapping[str, Any], value).get(part) if isinstance(value, Mapping) else value
+    if isinstance(kind, type) and kind in _TYPE_WORDS:
+        return f"`{name}` must be {_TYPE_WORDS[kind]}, got {value!r}"
+    return f"`{name}`: {_first_line(error)}" if name else _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@cache
+def field_types() -> dict[str, Any]:
+    """Dotted name of every leaf field of `RunConfig`, with its type."""
+
+    def walk(section: type, path: str) -> dict[str, Any]:
+        leaves: dict[str, Any] = {}
+        for key, kind in get_type_hints(section).items():
+            if is_dataclass(kind):
+                leaves |= walk(cast(type, kind), f"{path}{key}.")
+            else:
+                leaves[f"{path}{key}"] = kind
+        return leaves
+
+    return walk(RunConfig, "")
+
+
+@cache
+def field_docs() -> dict[tuple[str, str], str]:
+    """(class, field) to its attribute docstring; (class, "") to the class's own."""
+    docs: dict[tuple[str, str], str] = {}
+    for node in ast.parse(inspect.getsource(config_module)).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        docs[node.name, ""] = _one_line(ast.get_docstring(node) or "")
+        for statement, following in zip(node.body, node.body[1:], strict=False):
+            target = statement.target if isinstance(statement, ast.AnnAssign) else None
+            if not isinstance(target, ast.Name) or not isinstance(following, ast.Expr):
+                continue
+            text = following.value.value if isinstance(following.value, ast.Constant) else None
+            if isinstance(text, str):
+                docs[node.name, target.id] = _one_line(text)
+    return docs
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _yaml_lines(section: object, *, comments: bool, indent: int) -> list[str]:
+    assert is_dataclass(section)
+    lines: list[str] = []
+    pad = "  " * indent
+    owner = type(section).__name__
+    for entry in fields(section):
+        value: object = getattr(section, entry.name)
+        comment = field_docs().get((owner, entry.name), "") if comments else ""
+        if comments and is_dataclass(value):
+            comment = comment or field_docs().get((type(value).__name__, ""), "")
+        if comments and isinstance(value, Enum) and not comment:
+            comment = f"One of: {', '.join(str(member.value) for member in type(value))}."
+        if comments and indent == 0 and is_dataclass(value):
+            lines.append("")
+        if comment:
+            lines.append(f"{pad}# {comment}")
+        if is_dataclass(value):
+            lines.append(f"{pad}{entry.name}:")
+            lines += _yaml_lines(value, comments=comments, indent=indent + 1)
+        else:
+            text = OmegaConf.to_yaml(OmegaConf.create({entry.name: _plain(value)}))
+            lines += [f"{pad}{line}" for line in text.splitlines()]
+    return lines
+
+
+def _plain(value: object) -> object:
+    """Enums by value; `${` escaped, for a saved string means itself and is no reference."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in cast(Mapping[Any, Any], value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in cast(Sequence[Any], value)]
+    return value

@@ -1,0 +1,136 @@
+"""What values a configuration may hold: the range of every number, and what must fit together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import reduce
+
+from dyna.config import RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bounds of a number; an open end is excluded. Example: `Range(0, 1, open_high=True)`."""
+
+    low: float
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return math.isfinite(value) and above and below
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"{'>' if self.open_low else '>='} {self.low:g}"
+        left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+        return f"in {left}{self.low:g}, {self.high:g}{right}"
+
+
+COUNT = Range(0)
+AT_LEAST_ONE = Range(1)
+POSITIVE = Range(0, open_low=True)
+NON_NEGATIVE = Range(0)
+SHARE = Range(0, 1)
+SHARE_BELOW_ONE = Range(0, 1, open_high=True)
+
+_OPTIMIZER: dict[str, Range] = {
+    "learning_rate": POSITIVE,
+    "weight_decay": NON_NEGATIVE,
+    "beta1": SHARE_BELOW_ONE,
+    "beta2": SHARE_BELOW_ONE,
+    "warmup_steps": COUNT,
+    "final_fraction": SHARE,
+    "max_grad_norm": POSITIVE,
+    "tokens_per_batch": AT_LEAST_ONE,
+}
+
+RANGES: dict[str, Range] = {
+    "seed": Range(0, 2**63 - 1),
+    "rounds": AT_LEAST_ONE,
+    "max_real_steps": COUNT,
+    "world.step_timeout_s": POSITIVE,
+    "world.max_turns": AT_LEAST_ONE,
+    "policy.model.max_context": AT_LEAST_ONE,
+    "policy.temperature": POSITIVE,
+    "policy.max_new_tokens": AT_LEAST_ONE,
+    **{f"policy_learner.optimizer.{name}": bounds for name, bounds in _OPTIMIZER.items()},
+    "policy_learner.clip_low": SHARE_BELOW_ONE,
+    "policy_learner.clip_high": POSITIVE,
+    "policy_learner.epochs": AT_LEAST_ONE,
+    "policy_learner.ref_kl": NON_NEGATIVE,
+    "policy_learner.imitation_epochs": COUNT,
+    "policy_learner.imitation_learning_rate": POSITIVE,
+    "policy_learner.demonstration_weight": NON_NEGATIVE,
+    "world_model.model.max_context": AT_LEAST_ONE,
+    "world_model.max_new_tokens": AT_LEAST_ONE,
+    **{f"world_model_learner.optimizer.{name}": bounds for name, bounds in _OPTIMIZER.items()},
+    "world_model_learner.first_epochs": NON_NEGATIVE,
+    "world_model_learner.epochs": NON_NEGATIVE,
+    "world_model_learner.replay_ratio": SHARE_BELOW_ONE,
+    "world_model_learner.gate.max_drop": SHARE,
+    "world_model_learner.gate.holdout_fraction": SHARE_BELOW_ONE,
+    "world_model_learner.gate.min_turns": COUNT,
+    "engine.max_batch": AT_LEAST_ONE,
+    "replay.max_transitions": AT_LEAST_ONE,
+    "replay.max_bytes": AT_LEAST_ONE,
+    "real.demonstrations": COUNT,
+    "real.explorations": COUNT,
+    "real.episodes_per_round": COUNT,
+    "real.group_size": AT_LEAST_ONE,
+    "imagination.episodes_per_round": COUNT,
+    "imagination.batches_per_round": AT_LEAST_ONE,
+    "imagination.group_size": AT_LEAST_ONE,
+    "imagination.horizon": AT_LEAST_ONE,
+    "imagination.branch_fraction": SHARE,
+    "imagination.min_confidence": SHARE,
+    "imagination.min_win_confidence": SHARE,
+    "evaluation.every": AT_LEAST_ONE,
+    "evaluation.num_tasks": COUNT,
+    "evaluation.fidelity_episodes": COUNT,
+    "runtime.num_env_runners": COUNT,
+    "runtime.num_learners": COUNT,
+    "runtime.threads": AT_LEAST_ONE,
+    "tracking.checkpoint_every": COUNT,
+    "tracking.keep_checkpoints": AT_LEAST_ONE,
+}
+"""Every number of `RunConfig`; a test holds that none is missing."""
+
+_DTYPES = ("float32", "bfloat16")
+
+
+def problems(config: RunConfig) -> list[str]:
+    """One sentence for each value that cannot be used; empty when all is well."""
+    found = [
+        f"{name} must be {bounds}, got {value}"
+        for name, bounds in RANGES.items()
+        if (value := reduce(getattr, name.split("."), config)) not in bounds  # type: ignore[operator]
+    ]
+    for name, model in (("policy", config.policy.model), ("world_model", config.world_model.model)):
+        if model.dtype not in _DTYPES:
+            found.append(f"{name}.model.dtype must be {' or '.join(_DTYPES)}, got {model.dtype!r}")
+        if not model.path:
+            found.append(f"{name}.model.path must be `base`, a folder or a hub name, got ''")
+    return found + _mismatches(config)
+
+
+def _mismatches(config: RunConfig) -> list[str]:
+    found: list[str] = []
+    for name, part in (("policy", config.policy), ("world_model", config.world_model)):
+        if part.max_new_tokens >= part.model.max_context:
+            found.append(
+                f"{name}.max_new_tokens must be less than {name}.model.max_context"
+                f" ({part.model.max_context}), got {part.max_new_tokens}"
+            )
+    for name, part in (("real", config.real), ("imagination", config.imagination)):
+        if 0 < part.episodes_per_round < part.group_size:
+            found.append(
+                f"{name}.episodes_per_round must hold one whole group of {part.group_size},"
+                f" got {part.episodes_per_round}"
+            )
+    if not config.name or "/" in config.name:
+        found.append(f"name must be usable as the name of a folder, got {config.name!r}")
+    return found
