@@ -1,1 +1,1 @@
-"""Samples to gradients: packing, token losses, one optimizer step. Needs torch."""
+"""Training on tokens: models, packing, losses and the algorithm-blind trainer."""

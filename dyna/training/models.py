@@ -1,0 +1,163 @@
+"""Language models and tokenizers from the package, a folder or a hub.
+
+A folder is checked before it is trusted: what is missing or half written is named, with the
+remedy, instead of a model with some weights left random.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+)
+
+if TYPE_CHECKING:
+    from dyna.config import ModelConfig
+
+BASE_MODEL = "base"
+"""The name under which the checkpoint in the package goes."""
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_SINGLE_FILE = "model.safetensors"
+_SHARD_INDEX = "model.safetensors.index.json"
+
+
+def resolve_model_path(path: str) -> str:
+    """The folder of the package's own checkpoint for `base`; anything else unchanged."""
+    if path == BASE_MODEL:
+        return str(resources.files("dyna") / "data" / "base_model")
+    return path
+
+
+def load_model(config: ModelConfig) -> PreTrainedModel:
+    """The causal language model that `config` names, in evaluation mode (no dropout).
+
+    Only safetensors weights are read. Raises `ValueError` for an unknown dtype, a folder that is
+    missing, incomplete or damaged, weights that do not fit the model, and a context longer than
+    the model's; `OSError` when a hub name cannot be had.
+    """
+    if config.dtype not in _DTYPES:
+        raise ValueError(f"model.dtype must be one of {sorted(_DTYPES)}, got {config.dtype!r}")
+    path = resolve_model_path(config.path)
+    is_folder = _is_folder(config.path)
+    if is_folder:
+        _check_weights(Path(path))
+    loaded = AutoModelForCausalLM.from_pretrained(
+        path,
+        dtype=_DTYPES[config.dtype],
+        use_safetensors=True,
+        local_files_only=is_folder,
+        output_loading_info=True,
+    )
+    model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
+    absent = sorted({str(key) for key in [*info["missing_keys"], *info["mismatched_keys"]]})
+    if absent:
+        raise ValueError(
+            f"model {path!r} lacks fitting weights for {absent[:3]} ({len(absent)} in all); "
+            "its config.json and its safetensors belong to different models: save it again"
+        )
+    _check_context(model, config=config)
+    return model.eval()
+
+
+def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer beside the model that `config` names; raises as `load_model` does."""
+    path = resolve_model_path(config.path)
+    is_folder = _is_folder(config.path)
+    if is_folder:
+        _check_files(Path(path), needed=("tokenizer.json", "tokenizer_config.json"))
+    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=is_folder)
+    return cast("PreTrainedTokenizerBase", tokenizer)
+
+
+def tiny_config(
+    vocab_size: int,
+    *,
+    hidden_size: int = 96,
+    num_layers: int = 4,
+    num_heads: int = 3,
+    intermediate_size: int = 256,
+    max_context: int = 1024,
+    initializer_range: float = 0.04,
+) -> Qwen2Config:
+    """A Qwen2 of about half a million parameters with heads of 32 and tied embeddings."""
+    return Qwen2Config(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        intermediate_size=intermediate_size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=num_heads,
+        num_key_value_heads=num_heads,
+        head_dim=32,  # pyright: ignore[reportCallIssue]
+        max_position_embeddings=max_context,
+        initializer_range=initializer_range,
+        tie_word_embeddings=True,
+        attention_dropout=0.0,
+    )
+
+
+def _is_folder(path: str) -> bool:
+    """A path on this machine rather than the name of a model on a hub (`owner/name`)."""
+    looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
+    return path == BASE_MODEL or looks_local or Path(path).is_dir()
+
+
+def _check_files(folder: Path, *, needed: tuple[str, ...]) -> None:
+    if not folder.is_dir():
+        raise ValueError(
+            f"model folder {str(folder)!r} does not exist; give `base`, a folder written by "
+            "`save_pretrained`, or a hub name"
+        )
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"model folder {str(folder)!r} lacks {', '.join(missing)}: it is no model or was only "
+            "half written; write it again with `save_pretrained`"
+        )
+
+
+def _check_weights(folder: Path) -> None:
+    _check_files(folder, needed=("config.json",))
+    names = [_SINGLE_FILE]
+    if (folder / _SHARD_INDEX).is_file():
+        index = _read_json(folder / _SHARD_INDEX)
+        names = sorted(set(index.get("weight_map", {}).values()))
+    _read_json(folder / "config.json")
+    _check_files(folder, needed=tuple(names))
+    for name in names:
+        try:
+            with safe_open(folder / name, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(
+                f"weights {str(folder / name)!r} cannot be read ({error}): the file was only half "
+                "written; write the model again with `save_pretrained`"
+            ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{str(path)!r} is not JSON ({error}): it was only half written; write the model again"
+        ) from error
+
+
+def _check_context(model: PreTrainedModel, *, config: ModelConfig) -> None:
+    longest: int | None = getattr(model.config, "max_position_embeddings", None)
+    if longest is not None and config.max_context > longest:
+        raise ValueError(
+            f"model.max_context must be <= {longest}, the context of {config.path!r}, "
+            f"got {config.max_context}"
+        )
