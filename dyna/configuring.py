@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -25,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dyna import config as config_module
 from dyna.config import RunConfig
+from dyna.files import replacing
 from dyna.nearest import did_you_mean
 from dyna.validation import problems
 
@@ -81,18 +80,10 @@ def describe(config: RunConfig) -> str:
 
 
 def save(config: RunConfig, *, path: Path) -> None:
-    """Write `dump(config)` so that a crash leaves the old file or the new one, never half."""
+    """Write `dump(config)`; a crash leaves the old file or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(dump(config))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as draft:
+        draft.write_text(dump(config), encoding="utf-8")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
