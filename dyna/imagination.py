@@ -161,7 +161,7 @@ def plan_dreams(
     a `branch_fraction` of the groups begins after a uniformly drawn number of its turns, at least
     one and never the last, as in MBPO (Janner et al. 2019, arXiv 1906.08253). Failed episodes
     start no dreams, and only real ones may be given. The last group is smaller when `group_size`
-    does not divide `num`. Ids are unique within a round: plan its dreams at once, play them in slices.
+    does not divide `num`. Ids are unique within a round: plan its dreams at once, play slices.
 
     Raises `ValueError` on imagined episodes, on numbers out of range, and when `num > 0` but no
     episode is left to dream from.
