@@ -57,6 +57,8 @@ class WorldConfig:
     """Seconds after which a reset or step is given up and the episode recorded as a failure."""
     max_turns: int = 20
     """Turns after which an episode is cut; the world may set a lower limit itself."""
+    first_task: int = 0
+    """Where in the train split this run's tasks begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +229,8 @@ class EvaluationConfig:
     num_tasks: int = 64
     """Held-out tasks played once each, greedily."""
     split: str = "valid_unseen"
+    first_task: int = 0
+    """Where in the split the held-out tasks begin."""
     imagined: bool = True
     """Play the same tasks in the world model too, for the exploitation gap."""
     fidelity_episodes: int = 64

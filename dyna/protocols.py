@@ -96,6 +96,10 @@ class WorldModelLearner(Protocol):
 class PolicyLearner(Protocol):
     """Improves a policy from experience, real and imagined."""
 
+    def imitate(self, demonstrations: Sequence[Trajectory]) -> Metrics:
+        """The start: learn from what an expert did, before any experience of its own."""
+        ...
+
     def update(self, groups: Sequence[TrajectoryGroup]) -> Metrics: ...
 
 

@@ -1,0 +1,83 @@
+"""A crew that plays in this process: the laptop's, and the one inside each rollout actor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dyna.config import ImaginationConfig, WorldConfig
+from dyna.envs.isolation import isolate
+from dyna.imagination import Dream, dream_envs
+from dyna.protocols import Policy, World, WorldModel
+from dyna.rollout import EpisodeSpec, Limits, rollout
+from dyna.types import Source, Trajectory
+
+
+def _nothing(*_: object) -> None:
+    return
+
+
+@dataclass(kw_only=True)
+class LocalCrew:
+    """Plays real episodes and dreams on this process's event loop; satisfies `dyna.loop.Crew`."""
+
+    world: World
+    behaviors: Mapping[str, Policy]
+    """Who acts, by `EpisodeSpec.behavior`; dreams are acted by `policy`."""
+    model: WorldModel
+    config: WorldConfig
+    imagination: ImaginationConfig
+    max_concurrent: int = 64
+    on_episode: Callable[[Trajectory], None] = _nothing
+    publish_policy: Callable[[], None] = _nothing
+    """Moves the learned weights to where `behaviors["policy"]` acts from."""
+    publish_model: Callable[[], None] = _nothing
+    _limits: Limits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._limits = Limits(
+            max_turns=self.config.max_turns, step_timeout_s=self.config.step_timeout_s
+        )
+
+    def play(self, specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
+        """Raises `KeyError` for a behavior that nobody in the crew has."""
+        make = isolate(self.world.make, self.config.isolation)
+        played: dict[str, Trajectory] = {}
+        for behavior in dict.fromkeys(spec.behavior for spec in specs):
+            episodes = rollout(
+                [spec for spec in specs if spec.behavior == behavior],
+                policy=self.behaviors[behavior],
+                make_env=lambda _: make(),
+                limits=self._limits,
+                source=Source.REAL,
+                max_concurrent=self.max_concurrent,
+                on_episode=self.on_episode,
+            )
+            played |= {trajectory.id: trajectory for trajectory in asyncio.run(episodes)}
+        return [played[spec.episode_id] for spec in specs]
+
+    def imagine(self, dreams: Sequence[Dream]) -> list[Trajectory]:
+        config = self.imagination
+        episodes = rollout(
+            [dream.spec for dream in dreams],
+            policy=self.behaviors["policy"],
+            make_env=dream_envs(
+                dreams,
+                model=self.model,
+                min_confidence=config.min_confidence,
+                min_win_confidence=config.min_win_confidence,
+            ),
+            limits=Limits(max_turns=config.horizon),
+            source=Source.IMAGINED,
+            max_concurrent=self.max_concurrent,
+            model_version=self.model.version,
+            on_episode=self.on_episode,
+        )
+        return asyncio.run(episodes)
+
+    def share_policy(self) -> None:
+        self.publish_policy()
+
+    def share_model(self) -> None:
+        self.publish_model()

@@ -1,0 +1,226 @@
+"""The Dyna loop: act, remember, model, imagine, improve, evaluate.
+
+    real experience -> replay -> world-model update -> imagined experience -> policy update
+
+The loop knows the seams of `dyna.protocols` and a `Crew` that plays episodes, and nobody's name:
+it runs the same with tables, with language models in one process, and on a cluster of actors.
+Sutton, "Dyna, an integrated architecture for learning, planning, and reacting" (1991).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dyna.config import ImaginationConfig, RealConfig
+from dyna.imagination import Dream, plan_dreams
+from dyna.ledger import Ledger
+from dyna.protocols import PolicyLearner, ReplayBuffer, World, WorldModelLearner
+from dyna.rollout import EpisodeSpec, gather_groups
+from dyna.seeding import derive_seed
+from dyna.summary import summarize
+from dyna.types import Metrics, Source, Trajectory, TrajectoryGroup
+
+
+class Crew(Protocol):
+    """Plays episodes, here or on other machines. Results come in the order of what was asked."""
+
+    def play(self, specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
+        """Play in the real world; `spec.behavior` says who acts."""
+        ...
+
+    def imagine(self, dreams: Sequence[Dream]) -> list[Trajectory]:
+        """Play the current policy in the current world model."""
+        ...
+
+    def share_policy(self) -> None:
+        """Give every player the learned policy; returns when all have it."""
+        ...
+
+    def share_model(self) -> None:
+        """Give every player the live world model; returns when all have it."""
+        ...
+
+
+class Journal(Protocol):
+    """Keeps real experience from the moment it was made, so that a crash never spends it twice."""
+
+    def read(self, round: int) -> list[Trajectory] | None: ...
+
+    def write(self, round: int, trajectories: Sequence[Trajectory]) -> None: ...
+
+
+class Evaluator(Protocol):
+    """Measures policy and model on held-out tasks; nothing it sees is learned from."""
+
+    def evaluate(self, round: int) -> Metrics: ...
+
+
+class Watch(Protocol):
+    """Shows what goes on."""
+
+    def phase(self, name: str, *, total: int) -> AbstractContextManager[None]: ...
+
+
+class SilentWatch:
+    def phase(self, name: str, *, total: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+@dataclass(kw_only=True)
+class DynaLoop:
+    """One run of Dyna. `begin()` is round 0: demonstrations, exploration, first learning."""
+
+    world: World
+    crew: Crew
+    replay: ReplayBuffer
+    model_learner: WorldModelLearner
+    policy_learner: PolicyLearner
+    ledger: Ledger
+    evaluator: Evaluator
+    real: RealConfig
+    imagination: ImaginationConfig
+    seed: int
+    max_real_steps: int = 0
+    """Real steps that may be spent in all; 0 means any number."""
+    max_turns: int = 20
+    """Turns of one real episode, so that a round never outspends the budget."""
+    first_task: int = 0
+    """Where in the train split this run's tasks begin."""
+    evaluate_every: int = 1
+    journal: Journal | None = None
+    watch: Watch = field(default_factory=SilentWatch)
+
+    def run(self, *, first_round: int, last_round: int) -> Iterator[tuple[int, Metrics]]:
+        """Yield (round, metrics) after each; at that moment the whole state may be saved."""
+        for round in range(first_round, last_round + 1):
+            metrics = self.begin() if round == 0 else self.play_round(round)
+            if round == last_round or round % max(self.evaluate_every, 1) == 0:
+                with self._phase("evaluate"):
+                    metrics |= self.evaluator.evaluate(round)
+            yield round, metrics | self.ledger.metrics()
+
+    def begin(self) -> Metrics:
+        specs = self._specs(0, "expert", num=self.real.demonstrations)
+        specs += self._specs(
+            0, "exploration", num=self.real.explorations, num_planned=len(specs)
+        )
+        real, metrics = self._act_and_remember(0, specs)
+        metrics |= self._learn_model(real)
+        with self._phase("imitate"):
+            shown = [t for t in real if t.behavior == "expert" and not t.stop.is_failure]
+            metrics |= self.policy_learner.imitate(shown)
+            self.crew.share_policy()
+        return metrics
+
+    def play_round(self, round: int) -> Metrics:
+        specs = self._specs(
+            round,
+            "policy",
+            num=self.real.episodes_per_round,
+            group_size=self.real.group_size,
+        )
+        real, metrics = self._act_and_remember(round, specs)
+        metrics |= self._learn_model(real)
+        metrics |= self._improve(gather_groups(real))
+        return metrics | self._dream(round)
+
+    def _act_and_remember(
+        self, round: int, specs: Sequence[EpisodeSpec]
+    ) -> tuple[list[Trajectory], Metrics]:
+        """Play `specs` in the real world; the ledger and the buffer take each episode once."""
+        with self._phase("act", total=len(specs)):
+            real = self.journal.read(round) if self.journal else None
+            if real is None:
+                real = self.crew.play(specs)
+                if self.journal:
+                    self.journal.write(round, real)
+            for trajectory in real:
+                self.ledger.enter(trajectory)
+                if not trajectory.stop.is_failure:
+                    self.replay.add(trajectory)
+        return real, summarize(real, source=Source.REAL)
+
+    def _learn_model(self, real: Sequence[Trajectory]) -> Metrics:
+        with self._phase("model"):
+            fresh = [t for t in real if not t.stop.is_failure]
+            metrics = self.model_learner.update(fresh, self.replay)
+            self.crew.share_model()
+        return metrics
+
+    def _dream(self, round: int) -> Metrics:
+        """Imagine in batches, the policy learning after each from what it just dreamt."""
+        config, metrics = self.imagination, Metrics()
+        if not config.episodes_per_round:
+            return metrics
+        num_groups = -(-config.episodes_per_round // config.group_size)
+        dreams = plan_dreams(
+            self.replay.sample(num_groups * self.max_turns)[:num_groups],
+            num=config.episodes_per_round,
+            group_size=config.group_size,
+            branch_fraction=config.branch_fraction,
+            seed=self.seed,
+            round=round,
+        )
+        dreamt: list[Trajectory] = []
+        per_batch = -(-num_groups // max(config.batches_per_round, 1)) * config.group_size
+        for first in range(0, len(dreams), per_batch):
+            batch = dreams[first : first + per_batch]
+            with self._phase("imagine", total=len(batch)):
+                imagined = self.crew.imagine(batch)
+            for trajectory in imagined:
+                self.ledger.enter(trajectory)
+            dreamt += imagined
+            metrics |= self._improve(gather_groups(imagined))
+        return metrics | summarize(dreamt, source=Source.IMAGINED)
+
+    def _improve(self, groups: Sequence[TrajectoryGroup]) -> Metrics:
+        with self._phase("improve"):
+            metrics = self.policy_learner.update(groups)
+            self.crew.share_policy()
+        return metrics
+
+    def _specs(
+        self, round: int, behavior: str, *, num: int, group_size: int = 1, num_planned: int = 0
+    ) -> list[EpisodeSpec]:
+        """Real episodes to play: as many of `num` as the budget surely allows, in whole groups."""
+        num = min(num, self._affordable() - num_planned)
+        tasks = self.world.tasks(
+            split="train",
+            num=max(0, num // group_size),
+            offset=self.first_task + self._tasks_before(round, behavior),
+        )
+        return [
+            EpisodeSpec(
+                task=task,
+                episode_id=f"round{round}/{behavior}{index}/{member}",
+                group_id=f"round{round}/{behavior}{index}",
+                seed=derive_seed(self.seed, "real", round, behavior, index, member),
+                behavior=behavior,
+                round=round,
+            )
+            for index, task in enumerate(tasks)
+            for member in range(group_size)
+        ]
+
+    def _affordable(self) -> int:
+        """Episodes that fit what is left of the budget, however long each of them gets."""
+        if not self.max_real_steps:
+            return 10**9
+        return max(0, self.max_real_steps - self.ledger.real_steps) // self.max_turns
+
+    def _tasks_before(self, round: int, behavior: str) -> int:
+        """Tasks of the train split that earlier rounds and behaviors took."""
+        if behavior == "expert":
+            return 0
+        if behavior == "exploration":
+            return self.real.demonstrations
+        per_round = self.real.episodes_per_round // self.real.group_size
+        return self.real.demonstrations + self.real.explorations + (round - 1) * per_round
+
+    @contextmanager
+    def _phase(self, name: str, *, total: int = 0) -> Iterator[None]:
+        with self.ledger.phase(name), self.watch.phase(name, total=total):
+            yield
