@@ -1,7 +1,7 @@
 """The config tree: frozen dataclasses, parsed once, saved with every run.
 
-YAML and `key=value` overrides enter through `load` and nowhere else; OmegaConf does not leave this
-file. A name that can be plugged in is a `PluginConfig`: an alias such as `household`, or
+YAML and `key=value` overrides enter through `dyna.configuring.load` and nowhere else. A name that
+can be plugged in is a `PluginConfig`: an alias such as `household`, or
 `package.module:Name`, with the parameters that its author chose.
 """
 
@@ -247,7 +247,7 @@ class RuntimeConfig:
     threads: int = 1
     """CPU threads of torch in each process."""
     address: str = ""
-    """Of a running Ray cluster (`auto`, `ray://…`); empty starts one on this machine."""
+    """Of a running Ray cluster (`auto`, `ray://HOST:10001`); empty starts one on this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

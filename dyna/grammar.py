@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from dyna.types import Outcome, StopReason
@@ -34,7 +35,7 @@ def read_answer(text: str) -> Outcome:
     A success without an ending, or a reward that is not a finite number, is no prediction.
     """
     match = _VERDICT.search(text)
-    if match is None or (match[3] and not match[2]):
+    if match is None or (match[3] and not match[2]) or not math.isfinite(float(match[1])):
         return Outcome(observation=text, stop=StopReason.UNPARSEABLE, confidence=0.0)
     terminated = match[2] is not None
     return Outcome(
