@@ -1,0 +1,319 @@
+"""Keys and values of many conversations in fixed rows, and the attention that reads them.
+
+A forward pass takes the new tokens of all rows as one packed sequence, so that no layer ever
+computes padding; only attention needs to know which token belongs to which row. transformers lets
+a model run with any registered attention function: ours writes the new keys and values into the
+rows' slots, then answers the rows with one new token and those with several apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from transformers import PreTrainedModel
+
+ATTENTION_NAME = "dyna_slots"
+"""What the attention function is registered as."""
+_LENGTH_STEP = 32
+"""Keys are read up to the longest row, rounded up to a multiple of this."""
+_UNSUPPORTED_ARGUMENTS = ("softcap", "s_aux", "position_bias")
+"""What some models' attention adds to the plain one; ours would silently leave it out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """New tokens of one row: they follow the `start` tokens the row holds."""
+
+    row: int
+    start: int
+    length: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _SingleTokens:
+    """Rows with one new token each, attended as one batch over a contiguous range of rows."""
+
+    num_rows: int
+    """The range is rows 0 to `num_rows`; those without a new token are computed and dropped."""
+    rows: torch.Tensor | None  # [S] None when every row of the range has a token
+    mask: torch.Tensor  # [num_rows, 1, 1, K] bool
+    num_keys: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _ManyTokens:
+    """Rows with several new tokens, attended as one padded batch."""
+
+    rows: torch.Tensor | slice  # [M]
+    padded: torch.Tensor  # [M, Q] index into the packed tokens; padding repeats a real token
+    packed: torch.Tensor  # [sum of lengths] index into the flattened padded batch
+    mask: torch.Tensor  # [M, 1, Q, K] bool
+    num_keys: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """One forward pass: which packed token goes where, and who attends to what."""
+
+    rows: torch.Tensor  # [T]
+    positions: torch.Tensor  # [T]
+    last: torch.Tensor  # [number of spans] index of each span's last token
+    singles: _SingleTokens | None
+    many: _ManyTokens | None
+    num_singles: int
+
+
+def make_plan(spans: Sequence[Span], *, device: torch.device) -> Plan:
+    """Lay `spans` out as one packed sequence in the given order.
+
+    Spans of one token must come first, in rising order of rows.
+    """
+    lengths = np.array([span.length for span in spans])
+    rows = np.array([span.row for span in spans])
+    starts = np.array([span.start for span in spans])
+    num_singles = int((lengths == 1).sum())
+    ends = lengths.cumsum()
+    if num_singles == len(spans):
+        token_rows, positions = rows, starts
+    else:
+        offsets = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+        token_rows, positions = np.repeat(rows, lengths), np.repeat(starts, lengths) + offsets
+    singles = many = None
+    if num_singles:
+        singles = _plan_singles(rows[:num_singles], starts=starts[:num_singles], device=device)
+    if num_singles < len(spans):
+        many = _plan_many(
+            rows[num_singles:],
+            starts=starts[num_singles:],
+            lengths=lengths[num_singles:],
+            offset=num_singles,
+            device=device,
+        )
+    return Plan(
+        rows=_to(token_rows, device=device),
+        positions=_to(positions, device=device),
+        last=_to(ends - 1, device=device),
+        singles=singles,
+        many=many,
+        num_singles=num_singles,
+    )
+
+
+def _to(array: NDArray[Any], *, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(array).to(device)
+
+
+def _round_up(length: int) -> int:
+    return -(-length // _LENGTH_STEP) * _LENGTH_STEP
+
+
+def _plan_singles(
+    rows: NDArray[np.int64], *, starts: NDArray[np.int64], device: torch.device
+) -> _SingleTokens:
+    num_rows = int(rows[-1]) + 1
+    num_keys = _round_up(int(starts.max()) + 1)
+    limits = np.zeros(num_rows, dtype=np.int64)
+    limits[rows] = starts
+    mask = np.arange(num_keys)[None, :] <= limits[:, None]
+    return _SingleTokens(
+        num_rows=num_rows,
+        rows=None if len(rows) == num_rows else _to(rows, device=device),
+        mask=_to(mask, device=device)[:, None, None],
+        num_keys=num_keys,
+    )
+
+
+def _plan_many(
+    rows: NDArray[np.int64],
+    *,
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    offset: int,
+    device: torch.device,
+) -> _ManyTokens:
+    num_queries = int(lengths.max())
+    num_keys = _round_up(int((starts + lengths).max()))
+    steps = np.minimum(np.arange(num_queries)[None, :], lengths[:, None] - 1)  # [M, Q]
+    first = offset + lengths.cumsum() - lengths  # [M]
+    mask = np.arange(num_keys)[None, None, :] <= (starts[:, None] + steps)[:, :, None]
+    is_real = np.arange(num_queries)[None, :] < lengths[:, None]
+    low, high = int(rows[0]), int(rows[-1]) + 1
+    is_range = high - low == len(rows) and bool((np.diff(rows) == 1).all())
+    return _ManyTokens(
+        rows=slice(low, high) if is_range else _to(rows, device=device),
+        padded=_to(first[:, None] + steps, device=device),
+        packed=_to(np.flatnonzero(is_real.ravel()), device=device),
+        mask=_to(mask, device=device)[:, None],
+        num_keys=num_keys,
+    )
+
+
+class SlotCache:
+    """Keys and values of every layer: one fixed slot per row and position.
+
+    Slots are allocated when a layer first writes, in the shape and dtype it writes.
+    """
+
+    def __init__(self, *, num_rows: int, max_context: int) -> None:
+        self._num_rows = num_rows
+        self._max_context = _round_up(max_context)
+        self._keys: dict[int, torch.Tensor] = {}  # layer -> [R, H, C, D]
+        self._values: dict[int, torch.Tensor] = {}
+        self.plan: Plan | None = None
+
+    @property
+    def layers(self) -> set[int]:
+        """The layers that have written so far."""
+        return set(self._keys)
+
+    def copy_prefix(self, source: int, *, target: int, length: int) -> None:
+        """Give row `target` the first `length` positions of row `source`."""
+        for slots in (*self._keys.values(), *self._values.values()):
+            slots[target, :, :length] = slots[source, :, :length]
+
+    def write(
+        self, keys: torch.Tensor, *, values: torch.Tensor, layer: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store the packed new keys and values [1, H, T, D]; returns all slots of the layer."""
+        if layer not in self._keys:
+            self._keys[layer] = self._allocate(keys)
+            self._values[layer] = self._allocate(values)
+        assert self.plan is not None
+        all_keys, all_values = self._keys[layer], self._values[layer]
+        index = (self.plan.rows, slice(None), self.plan.positions)
+        all_keys[index] = keys[0].transpose(0, 1)
+        all_values[index] = values[0].transpose(0, 1)
+        return all_keys, all_values
+
+    def _allocate(self, like: torch.Tensor) -> torch.Tensor:
+        # Zeros, because a masked slot still enters the products and garbage may be NaN.
+        shape = (self._num_rows, like.shape[1], self._max_context, like.shape[3])
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    slots: SlotCache | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """The attention function given to transformers.
+
+    Args:
+        module: The attention layer; its `layer_idx` names its slots.
+        query: [1, H, T, D] of the packed new tokens; key and value [1, H_kv, T, D] likewise.
+        attention_mask: Unused: the plan knows who sees what.
+        scaling: Factor on the scores; 1/sqrt(D) if None.
+        slots: The cache with the plan of this pass.
+        kwargs: What the model passes on to any attention function.
+
+    Returns:
+        [1, T, H, D], and no weights.
+    """
+    if slots is None or slots.plan is None:
+        raise ValueError(f"{type(module).__name__} does not pass `slots` on to its attention")
+    for name in _UNSUPPORTED_ARGUMENTS:
+        if kwargs.get(name) is not None:
+            raise ValueError(f"{type(module).__name__} needs {name}, which slots do not support")
+    plan = slots.plan
+    keys, values = slots.write(key, values=value, layer=module.layer_idx)  # pyright: ignore
+    is_grouped = keys.shape[1] != query.shape[1]
+    queries = query[0].transpose(0, 1)  # [T, H, D]
+    parts: list[torch.Tensor] = []
+    if plan.singles is not None:
+        parts.append(
+            _attend_singles(
+                plan.singles,
+                queries=queries[: plan.num_singles],
+                keys=keys,
+                values=values,
+                scaling=scaling,
+                is_grouped=is_grouped,
+            )
+        )
+    if plan.many is not None:
+        parts.append(
+            _attend_many(
+                plan.many,
+                queries=queries,
+                keys=keys,
+                values=values,
+                scaling=scaling,
+                is_grouped=is_grouped,
+            )
+        )
+    out = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return out[None], None
+
+
+def _attend_singles(
+    plan: _SingleTokens,
+    *,
+    queries: torch.Tensor,  # [S, H, D]
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    scaling: float | None,
+    is_grouped: bool,
+) -> torch.Tensor:  # [S, H, D]
+    full = queries
+    if plan.rows is not None:
+        full = queries.new_zeros((plan.num_rows, *queries.shape[1:]))
+        full.index_copy_(0, plan.rows, queries)
+    out = scaled_dot_product_attention(
+        full[:, :, None],
+        keys[: plan.num_rows, :, : plan.num_keys],
+        values[: plan.num_rows, :, : plan.num_keys],
+        attn_mask=plan.mask,
+        scale=scaling,
+        enable_gqa=is_grouped,
+    )[:, :, 0]
+    return out if plan.rows is None else out.index_select(0, plan.rows)
+
+
+def _attend_many(
+    plan: _ManyTokens,
+    *,
+    queries: torch.Tensor,  # [T, H, D]
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    scaling: float | None,
+    is_grouped: bool,
+) -> torch.Tensor:  # [sum of lengths, H, D]
+    out = scaled_dot_product_attention(
+        queries[plan.padded].transpose(1, 2),  # [M, H, Q, D]
+        keys[plan.rows, :, : plan.num_keys],
+        values[plan.rows, :, : plan.num_keys],
+        attn_mask=plan.mask,
+        scale=scaling,
+        enable_gqa=is_grouped,
+    )
+    return out.transpose(1, 2).flatten(0, 1).index_select(0, plan.packed)
+
+
+@contextmanager
+def slot_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Within it, `model` attends through `attend`; before and after, as it did."""
+    before = model.config._attn_implementation  # pyright: ignore
+    model.config._attn_implementation = ATTENTION_NAME  # pyright: ignore
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before  # pyright: ignore
+
+
+ALL_ATTENTION_FUNCTIONS.register(ATTENTION_NAME, attend)
