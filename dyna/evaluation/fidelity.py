@@ -8,8 +8,7 @@ as precision and recall.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 

@@ -1,0 +1,220 @@
+"""Trajectories as Parquet: one row per episode, its turns nested, provenance in plain columns.
+
+Any Parquet reader opens the files. Reading gives back trajectories equal in every field to those
+written; a file is written whole or not at all, and its pages carry checksums.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dyna.files import replacing
+from dyna.replay.codec import encode, write_params
+from dyna.types import Action, Outcome, Source, Start, StopReason, Task, Trajectory, Turn
+
+ROWS_PER_GROUP = 256
+"""Episodes converted at a time, which bounds the memory of reading and writing."""
+
+_FORMAT = {b"dyna.format": b"trajectories/1"}
+_STRINGS = pa.list_(pa.string())
+_TURN: dict[str, tuple[Any, Callable[[Turn], Any]]] = {
+    "command": (pa.string(), lambda t: t.action.command),
+    "text": (pa.string(), lambda t: t.action.text),
+    "token_ids": (pa.list_(pa.int64()), lambda t: t.action.token_ids),
+    "log_probs": (pa.list_(pa.float64()), lambda t: t.action.log_probs),
+    "policy_version": (pa.int64(), lambda t: t.action.policy_version),
+    "observation": (pa.string(), lambda t: t.outcome.observation),
+    "reward": (pa.float64(), lambda t: t.outcome.reward),
+    "terminated": (pa.bool_(), lambda t: t.outcome.terminated),
+    "success": (pa.bool_(), lambda t: t.outcome.success),
+    "stop": (pa.string(), lambda t: t.outcome.stop),
+    "valid": (pa.bool_(), lambda t: t.outcome.valid),
+    "admissible": (_STRINGS, lambda t: t.outcome.admissible),
+    "confidence": (pa.float64(), lambda t: t.outcome.confidence),
+    "answer_token_ids": (pa.list_(pa.int64()), lambda t: t.outcome.token_ids),
+}
+_EPISODE: dict[str, tuple[Any, Callable[[Trajectory], Any]]] = {
+    "id": (pa.string(), lambda t: t.id),
+    "source": (pa.string(), lambda t: t.source),
+    "stop": (pa.string(), lambda t: t.stop),
+    "round": (pa.int64(), lambda t: t.round),
+    "behavior": (pa.string(), lambda t: t.behavior),
+    "group_id": (pa.string(), lambda t: t.group_id),
+    "policy_version": (pa.int64(), lambda t: t.policy_version),
+    "model_version": (pa.int64(), lambda t: t.model_version),
+    "branch_point": (pa.int64(), lambda t: t.branch_point),
+    "error": (pa.string(), lambda t: t.error),
+    "task_id": (pa.string(), lambda t: t.task.id),
+    "task_world": (pa.string(), lambda t: t.task.world),
+    "task_family": (pa.string(), lambda t: t.task.family),
+    "task_split": (pa.string(), lambda t: t.task.split),
+    "task_seed": (pa.int64(), lambda t: t.task.seed),
+    "task_params": (pa.string(), lambda t: write_params(t.task)),
+    "start_observation": (pa.string(), lambda t: t.start.observation),
+    "start_hidden_state": (pa.string(), lambda t: t.start.hidden_state),
+    "start_admissible": (_STRINGS, lambda t: t.start.admissible),
+}
+_TURN_TYPE = pa.struct([(name, kind) for name, (kind, _) in _TURN.items()])
+_SCHEMA = pa.schema(
+    [*((name, kind) for name, (kind, _) in _EPISODE.items()), ("turns", pa.list_(_TURN_TYPE))],
+    metadata=_FORMAT,
+)
+
+
+class TrajectoryFileError(ValueError):
+    """A file that was to hold trajectories does not, or not whole."""
+
+
+def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
+    """Write them in order; the file appears under its name only when it is whole.
+
+    Raises `ValueError` naming the trajectory for a value that would not come back equal, and
+    `OSError` when the disk refuses; an older file of that name is then left as it was.
+    """
+    path = Path(path)
+    remaining = iter(trajectories)
+    with (
+        replacing(path) as draft,
+        pq.ParquetWriter(
+            draft, _SCHEMA, compression="zstd", store_schema=True, write_page_checksum=True
+        ) as writer,
+    ):
+        while chunk := list(islice(remaining, ROWS_PER_GROUP)):
+            writer.write_batch(_batch(chunk))
+
+
+def read_trajectories(path: str | Path) -> list[Trajectory]:
+    """All of them, in order. Errors as for `iter_trajectories`."""
+    return list(iter_trajectories(path))
+
+
+def iter_trajectories(path: str | Path) -> Iterator[Trajectory]:
+    """One after the other, with a few hundred in memory at a time.
+
+    Raises `FileNotFoundError` for a missing file and `TrajectoryFileError` for one that is cut
+    off, damaged or not ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no trajectory file at {path}; write one with write_trajectories, or check the path"
+        )
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_schema(file.schema_arrow, path=path)
+            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+                yield from _trajectories(batch)
+    except PermissionError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise TrajectoryFileError(
+            f"{path} is not a whole Parquet file ({error}); it was cut off or damaged: restore it "
+            "from a copy or an older checkpoint"
+        ) from error
+
+
+def _check_schema(schema: Any, *, path: Path) -> None:
+    found = (schema.metadata or {}).get(b"dyna.format")
+    if found != _FORMAT[b"dyna.format"] or not schema.equals(_SCHEMA, check_metadata=False):
+        raise TrajectoryFileError(
+            f"{path} is Parquet but holds no trajectories of this version (format "
+            f"{found.decode() if found else 'unknown'}, expected trajectories/1); "
+            "give a file written by write_trajectories"
+        )
+
+
+def _batch(trajectories: Sequence[Trajectory]) -> Any:
+    turns = [turn for trajectory in trajectories for turn in trajectory.turns]
+    ends = [0]
+    for trajectory in trajectories:
+        ends.append(ends[-1] + len(trajectory.turns))
+    try:
+        nested = pa.ListArray.from_arrays(
+            pa.array(ends, pa.int32()),
+            pa.StructArray.from_arrays(
+                [pa.array([get(turn) for turn in turns], kind) for kind, get in _TURN.values()],
+                fields=list(_TURN_TYPE),
+            ),
+        )
+        columns = [
+            pa.array([get(trajectory) for trajectory in trajectories], kind)
+            for kind, get in _EPISODE.values()
+        ]
+    except (UnicodeEncodeError, OverflowError, pa.ArrowInvalid):
+        for trajectory in trajectories:
+            encode(trajectory)  # names the culprit and the remedy
+        raise
+    return pa.record_batch([*columns, nested], schema=_SCHEMA)
+
+
+def _trajectories(batch: Any) -> Iterator[Trajectory]:
+    columns = {name: batch.column(name).to_pylist() for name in _EPISODE}
+    nested = batch.column("turns")
+    struct = nested.flatten()
+    fields = [array.to_pylist() for array in struct.flatten()]
+    turns = [_turn(dict(zip(_TURN, values, strict=True))) for values in zip(*fields, strict=True)]
+    lengths = nested.value_lengths().to_pylist()
+    remaining = iter(turns)
+    for values, length in zip(zip(*columns.values(), strict=True), lengths, strict=True):
+        row = dict(zip(columns, values, strict=True))
+        yield _trajectory(row, turns=tuple(islice(remaining, length)))
+
+
+def _turn(row: dict[str, Any]) -> Turn:
+    return Turn(
+        action=Action(
+            command=row["command"],
+            text=row["text"],
+            token_ids=tuple(row["token_ids"]),
+            log_probs=tuple(row["log_probs"]),
+            policy_version=row["policy_version"],
+        ),
+        outcome=Outcome(
+            observation=row["observation"],
+            reward=row["reward"],
+            terminated=row["terminated"],
+            success=row["success"],
+            stop=None if row["stop"] is None else StopReason(row["stop"]),
+            valid=row["valid"],
+            admissible=None if row["admissible"] is None else tuple(row["admissible"]),
+            confidence=row["confidence"],
+            token_ids=tuple(row["answer_token_ids"]),
+        ),
+    )
+
+
+def _trajectory(row: dict[str, Any], *, turns: tuple[Turn, ...]) -> Trajectory:
+    commands = row["start_admissible"]
+    return Trajectory(
+        id=row["id"],
+        task=Task(
+            id=row["task_id"],
+            world=row["task_world"],
+            family=row["task_family"],
+            split=row["task_split"],
+            seed=row["task_seed"],
+            params=json.loads(row["task_params"]),
+        ),
+        start=Start(
+            observation=row["start_observation"],
+            hidden_state=row["start_hidden_state"],
+            admissible=None if commands is None else tuple(commands),
+        ),
+        turns=turns,
+        stop=StopReason(row["stop"]),
+        source=Source(row["source"]),
+        branch_point=row["branch_point"],
+        policy_version=row["policy_version"],
+        model_version=row["model_version"],
+        round=row["round"],
+        group_id=row["group_id"],
+        behavior=row["behavior"],
+        error=row["error"],
+    )
