@@ -1,0 +1,165 @@
+"""What a careful reader knows after reading an episode's text: places, things, and the goal.
+
+Whoever acts by rules without seeing the hidden state (the expert, the explorers) reads the
+transcript here. A sentence that says nothing known is passed over: a dream may say anything.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from dyna.envs.household.house import Family, GoalNaming
+from dyna.types import Context
+
+_NAME = r"[^\W\d]\S* \d+"
+_FIRST_LIST = re.compile(r"Looking quickly around you, you see (.*?)\.\s")
+_TASK = re.compile(r"Your task is to: (.*?)\.?\s*\Z", re.DOTALL)
+_LISTED = re.compile(rf"\ba ({_NAME}?)(?=[,.]|\s|\Z)")
+_ARRIVE = re.compile(rf"You arrive at ({_NAME})\.")
+_CONTENTS = re.compile(
+    rf"(?:On the ({_NAME}), you see|The ({_NAME}) is open\. In it, you see) ([^.]*)\."
+)
+_CLOSED = re.compile(rf"The ({_NAME}) is closed\.")
+_CLOSE = re.compile(rf"You close the ({_NAME})\.")
+_PICK_UP = re.compile(rf"You pick up the ({_NAME}) from the ({_NAME})\.")
+_MOVE = re.compile(rf"You move the ({_NAME}) to the ({_NAME})\.")
+_PROCESS = re.compile(rf"You (clean|heat|cool) the ({_NAME}) using the ({_NAME})\.")
+_TURN_ON = re.compile(rf"You turn on the ({_NAME})\.")
+_FACING = re.compile(rf"You are facing the ({_NAME})")
+
+_GOALS: tuple[tuple[Family, GoalNaming, re.Pattern[str]], ...] = tuple(
+    (family, naming, re.compile(pattern))
+    for family, naming, pattern in (
+        (Family.PICK_TWO, GoalNaming.INSTANCE, rf"put ({_NAME}) and ({_NAME}) in ({_NAME})"),
+        (Family.PICK_TWO, GoalNaming.KIND, r"(?:put|find) two (\S+) (?:and put them )?in (\S+)"),
+        (
+            Family.EXAMINE_IN_LIGHT,
+            GoalNaming.INSTANCE,
+            rf"look at ({_NAME}) under ({_NAME})",
+        ),
+        (
+            Family.EXAMINE_IN_LIGHT,
+            GoalNaming.KIND,
+            r"(?:look at|examine the) (\S+) (?:under|with) the (\S+)",
+        ),
+        *(
+            (family, naming, pattern)
+            for family, verb, adjective in (
+                (Family.CLEAN, "clean", "clean"),
+                (Family.HEAT, "heat", "hot"),
+                (Family.COOL, "cool", "cool"),
+            )
+            for naming, pattern in (
+                (GoalNaming.INSTANCE, rf"{verb} ({_NAME}) and put it in ({_NAME})"),
+                (
+                    GoalNaming.KIND,
+                    rf"(?:put a {adjective}|{verb} some) (\S+) (?:and put it )?in (\S+)",
+                ),
+            )
+        ),
+        (Family.PICK_AND_PLACE, GoalNaming.INSTANCE, rf"put ({_NAME}) in ({_NAME})"),
+        (Family.PICK_AND_PLACE, GoalNaming.KIND, r"put (?:a|some) (\S+) (?:in|on) (\S+)"),
+    )
+)
+
+
+def kind_of(name: str) -> str:
+    return name.rpartition(" ")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedGoal:
+    """The task as its words say it."""
+
+    family: Family
+    naming: GoalNaming
+    objects: tuple[str, ...]
+    target: str
+
+    def wants(self, name: str) -> bool:
+        """Whether an object is (one of) what the task asks for."""
+        return (kind_of(name) if self.naming is GoalNaming.KIND else name) in self.objects
+
+    def is_target(self, name: str) -> bool:
+        """Whether a receptacle (or lamp) is where it should end."""
+        return (kind_of(name) if self.naming is GoalNaming.KIND else name) == self.target
+
+
+@dataclass(slots=True)
+class Belief:
+    """What the transcript has told so far."""
+
+    receptacles: list[str] = field(default_factory=list[str])
+    """In the order of the first observation."""
+    goal: StatedGoal | None = None
+    """None for a task in words that are not known here."""
+    location: str | None = None
+    contents: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """What was last known to lie in each receptacle seen into."""
+    is_open: dict[str, bool] = field(default_factory=dict[str, bool])
+    """Of the openable receptacles met so far."""
+    held: str | None = None
+    done: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """(process or `use`, object) seen to happen and not undone."""
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Each known object's receptacle; what is held is in none."""
+        return {thing: place for place, things in self.contents.items() for thing in things}
+
+    def is_closed(self, receptacle: str) -> bool:
+        return self.is_open.get(receptacle) is False
+
+
+def read_transcript(context: Context) -> Belief:
+    """Pure: the same context gives the same belief."""
+    belief = _read_start(context.start.observation)
+    for turn in context.turns[: context.length]:
+        _read_observation(belief, turn.outcome.observation)
+    return belief
+
+
+def read_goal(text: str) -> StatedGoal | None:
+    for family, naming, pattern in _GOALS:
+        match = pattern.fullmatch(text)
+        if match:
+            *objects, target = match.groups()
+            return StatedGoal(family=family, naming=naming, objects=tuple(objects), target=target)
+    return None
+
+
+def _read_start(text: str) -> Belief:
+    belief = Belief()
+    seen, task = _FIRST_LIST.search(text), _TASK.search(text)
+    if seen:
+        belief.receptacles = _LISTED.findall(seen[1])
+    if task:
+        belief.goal = read_goal(task[1])
+    return belief
+
+
+def _read_observation(belief: Belief, text: str) -> None:
+    if arrive := _ARRIVE.match(text) or _FACING.match(text):
+        belief.location = arrive[1]
+    if closed := _CLOSED.search(text) or _CLOSE.match(text):
+        belief.is_open[closed[1]] = False
+    if seen := _CONTENTS.search(text):
+        place = seen[1] or seen[2]
+        belief.contents[place] = _LISTED.findall(seen[3])
+        if seen[2]:
+            belief.is_open[place] = True
+    elif pick := _PICK_UP.match(text):
+        things = belief.contents.get(pick[2], [])
+        belief.contents[pick[2]] = [thing for thing in things if thing != pick[1]]
+        belief.held = pick[1]
+    elif move := _MOVE.match(text):
+        belief.contents.setdefault(move[2], []).append(move[1])
+        belief.held = None
+    elif process := _PROCESS.match(text):
+        belief.done.add((process[1], process[2]))
+        undone = {"heat": "cool", "cool": "heat"}.get(process[1])
+        if undone:
+            belief.done.discard((undone, process[2]))
+    elif use := _TURN_ON.match(text):
+        belief.done.add(("use", use[1]))
