@@ -89,19 +89,20 @@ def save(config: RunConfig, *, path: Path) -> None:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        parsed = OmegaConf.create(text)
-        values = OmegaConf.to_container(parsed)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the config {path}: {error}") from None
+    try:
+        values = OmegaConf.to_container(OmegaConf.create(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
+        line = f", line {min(mark.line + 1, text.count(chr(10)) + 1)}" if mark else ""
         raise ConfigError(f"{path}{line}: not valid YAML: {error.problem}") from None
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{path}: not valid YAML: {_first_line(error)}") from None
     if not text.strip():
         raise ConfigError(f"{path}: the file is empty; write at least `name: my-run`")
-    if not isinstance(values, dict) or (len(values) == 1 and values == {text.strip(): None}):
+    # OmegaConf reads a lone word as a key without a value.
+    if not isinstance(values, dict) or values == {text.strip(): None}:
         raise ConfigError(f"{path}: must hold `key: value` lines, got {text.strip()[:40]!r}")
     return cast(dict[str, Any], values)
 
@@ -124,7 +125,8 @@ def _checked(values: Mapping[str, Any], *, section: type, path: str) -> dict[str
     for key, value in values.items():
         name = f"{path}{key}"
         if key not in hints:
-            raise ConfigError(f"unknown key `{name}`{_nearest_key(name, section=section, path=path)}")
+            hint = _nearest_key(name, section=section, path=path)
+            raise ConfigError(f"unknown key `{name}`{hint}")
         kind = hints[key]
         if is_dataclass(kind):
             if not isinstance(value, Mapping):
@@ -146,22 +148,20 @@ def _enum_name(value: object, *, kind: type[Enum], name: str) -> str:
         if value == member.value:
             return member.name
     valid = [str(member.value) for member in kind]
-    raise ConfigError(
-        f"`{name}` must be one of {', '.join(valid)}; got {value!r}{did_you_mean(str(value), valid)}"
-    )
+    hint = did_you_mean(str(value), valid)
+    raise ConfigError(f"`{name}` must be one of {', '.join(valid)}; got {value!r}{hint}")
 
 
 def _nearest_key(name: str, *, section: type, path: str) -> str:
-    """Siblings first, then the same last word anywhere in the tree."""
+    """The same last word elsewhere in the tree, or else the most similar key beside it."""
     key = name.removeprefix(path)
-    near = did_you_mean(key, list(get_type_hints(section)), prefix=path)
-    if near:
-        return near
-    everywhere = field_types()
-    same = [other for other in everywhere if other.rsplit(".", 1)[-1] == key]
+    known = field_types()
+    prefixes = {other[: at.start()] for other in known for at in re.finditer(r"\.", other)}
+    same = sorted(other for other in {*known, *prefixes} if other.rsplit(".", 1)[-1] == key)
     if same:
         return f"; did you mean {' or '.join(f'`{other}`' for other in same[:3])}?"
-    near = did_you_mean(name, list(everywhere))
+    near = did_you_mean(key, list(get_type_hints(section)), prefix=path)
+    near = near or did_you_mean(name, list(known))
     return near or f"; valid here: {', '.join(get_type_hints(section))}"
 
 
@@ -239,7 +239,7 @@ def _yaml_lines(section: object, *, comments: bool, indent: int) -> list[str]:
             lines += _yaml_lines(value, comments=comments, indent=indent + 1)
         else:
             text = OmegaConf.to_yaml(OmegaConf.create({entry.name: _plain(value)}))
-            lines += [f"{pad}{line}" for line in text.splitlines()]
+            lines += [f"{pad}{line}" for line in text.rstrip("\n").split("\n")]
     return lines
 
 

@@ -34,14 +34,14 @@ def check_siblings() -> None:
         foreign = sorted({owner for owner in owners.get(name, ()) if _other(owner)})
         if foreign:
             raise SiblingError(
-                f"the package `{name}` is also installed by {', '.join(foreign)}, and the two cannot"
-                f" share an environment: pip uninstall {' '.join(foreign)}, then reinstall"
+                f"the package `{name}` is also installed by {', '.join(foreign)}, and the two"
+                f" cannot share an environment: pip uninstall {' '.join(foreign)}, then reinstall"
                 f" {DISTRIBUTION}; or run in a virtual environment of its own"
             )
         if where is None:
             raise SiblingError(
-                f"the package `{name}` was not found in {home}: it is missing there, or has lost its"
-                f" __init__.py; reinstall {DISTRIBUTION}"
+                f"the package `{name}` was not found in {home}: it is missing there, or has lost"
+                f" its __init__.py; reinstall {DISTRIBUTION}"
             )
         if where.parent != home:
             raise SiblingError(

@@ -31,6 +31,8 @@ TERMINATED = 143
 DEFAULT_CONFIG = "household"
 CONFIG_FILE = "config.yaml"
 
+Command = Callable[[argparse.Namespace], int]
+
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # several spinning threads on few cores are slower than one
     "TOKENIZERS_PARALLELISM": "false",
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.settings = settings
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
-    command: Callable[[argparse.Namespace], int] = options.command
+    command: Command = options.command
     try:
         return command(options)
     except (ConfigError, PluginError, SiblingError, UsageError) as error:
@@ -71,14 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="log what happens inside")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(name: str, command: Callable[[argparse.Namespace], int], *, text: str) -> argparse.ArgumentParser:
+    def add(name: str, command: Command, *, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=command)
         return sub
 
     train = add("train", _train, text="Train an agent and a world model; ends with a report.")
     train.add_argument(
-        "--dry-run", action="store_true", help="print the plan, its memory and its time; run nothing"
+        "--dry-run", action="store_true", help="print the plan, its memory and its time, no more"
     )
     train.add_argument("--run", type=Path, help="the folder of the run; by default a new one")
     for name in ("resume", "evaluate", "report"):
@@ -159,12 +161,13 @@ def _config(options: argparse.Namespace) -> int:
 
 
 def _plugins(_: argparse.Namespace) -> int:
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("kind", "name", "stands for", "from"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     for plugin in list_plugins():
         table.add_row(plugin.kind, plugin.name, plugin.target, plugin.origin)
-    console = Console()
+    # As wide as it needs: a cut name could not be copied into a config.
+    console = Console(width=max(100, Console().width), soft_wrap=True)
     console.print(table)
     console.print(
         "\nAny other part: `package.module:Name`. Published names: entry points of"
@@ -175,10 +178,8 @@ def _plugins(_: argparse.Namespace) -> int:
 
 def shipped_configs() -> list[str]:
     """Names of the configs in the package: `dyna train NAME`."""
-    folder = files("experiments") / "configs"
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
-    )
+    names = [entry.name for entry in (files("experiments") / "configs").iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def find_config(name: str) -> Path:
@@ -209,7 +210,7 @@ def _config_of(folder: Path) -> RunConfig:
 
 
 def _new_folder(config: RunConfig) -> Path:
-    """`runs/NAME-001`, `-002`, ...: the first that can be made, so that two runs never share one."""
+    """`runs/NAME-001`, `-002`, ...: the first that can be made; two runs never share one."""
     number = 1
     while True:
         folder = Path(config.output) / f"{config.name}-{number:03d}"
@@ -223,7 +224,7 @@ def _new_folder(config: RunConfig) -> Path:
             return folder
 
 
-_RUN_COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
+_RUN_COMMANDS: dict[str, tuple[str, Command]] = {
     "resume": ("Continue a run that was stopped.", _resume),
     "evaluate": ("Measure the agent and the world model of a run.", _evaluate),
     "report": ("Write the report of a run again.", _report),

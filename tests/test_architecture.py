@@ -62,7 +62,7 @@ def module_name(path: Path) -> str:
 
 
 def imported(tree: ast.AST, *, types_too: bool = True) -> Iterator[str]:
-    """Every module an `import` anywhere in the tree names; `from a import b` gives `a` and `a.b`."""
+    """Every module that an `import` in the tree names; `from a import b` gives `a` and `a.b`."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not types_too:
             continue
@@ -111,9 +111,7 @@ def test_no_two_rooms_import_each_other() -> None:
 
 
 def test_no_module_cycle_at_run_time() -> None:
-    graph = {
-        module_name(path): modules_imported(path, types_too=False) for path in source_files()
-    }
+    graph = {module_name(path): modules_imported(path, types_too=False) for path in source_files()}
     assert find_cycle(graph) is None
 
 
