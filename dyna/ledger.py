@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -112,7 +112,7 @@ class Ledger:
             self._tallies["demonstration"].add(trajectory)
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> Generator[None]:
         """Charge the block's seconds to `name`; a phase inside another one interrupts it."""
         self._charge()
         self._phases.append(name)
@@ -157,7 +157,7 @@ class Ledger:
         )
 
     def save(self, folder: str) -> None:
-        """`ledger.json` with the counts, and apart, as no two runs agree on them, `seconds.json`."""
+        """Counts to `ledger.json`; seconds, on which no two runs agree, to `seconds.json`."""
         self._charge()
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)

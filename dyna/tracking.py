@@ -136,7 +136,7 @@ def _checked(value: object, *, name: str) -> float | None:
 
 def _summary_writer(folder: Path, *, purge: int | None = None) -> Any:
     try:
-        from tensorboardX import SummaryWriter
+        from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
         raise ImportError(
             "tracking.tensorboard=true needs tensorboardX; install it with `pip install "

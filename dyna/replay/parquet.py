@@ -4,6 +4,10 @@ Any Parquet reader opens the files. Reading gives back trajectories equal in eve
 written; a file is written whole or not at all, and its pages carry checksums.
 """
 
+# pyarrow carries no types: what it returns is unknown to the checker.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import json
