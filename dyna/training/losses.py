@@ -10,6 +10,10 @@
 Each is divided by its total over the whole optimizer step (`StreamTotals`).
 """
 
+# torch and transformers leave parts of their signatures untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from dataclasses import dataclass

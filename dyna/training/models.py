@@ -4,6 +4,10 @@ A folder is checked before it is trusted: what is missing or half written is nam
 remedy, instead of a model with some weights left random.
 """
 
+# torch and transformers leave parts of their signatures untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import json

@@ -6,10 +6,14 @@ On a CPU this is a third quicker than a block-diagonal mask over the row, and wa
 Only positions that some stream speaks of get logits, and a sample ends at the last of them.
 """
 
+# torch and transformers leave parts of their signatures untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -141,18 +145,19 @@ def can_pack(model: PreTrainedModel) -> bool:
     layer_types: Sequence[str] | None = getattr(config, "layer_types", None)
     plain = layer_types is None or set(layer_types) == {"full_attention"}
     softcapped = getattr(config, "attn_logit_softcapping", None) is not None
-    return bool(model._supports_attention_backend) and plain and not softcapped
+    pluggable: bool = model._supports_attention_backend  # pyright: ignore[reportPrivateUsage]
+    return pluggable and plain and not softcapped
 
 
 @contextmanager
-def packed_attention(model: PreTrainedModel) -> Iterator[None]:
+def packed_attention(model: PreTrainedModel) -> Generator[None]:
     """Within it, the model's attention keeps to the samples of a row (`segment_lengths`)."""
-    previous: str = model.config._attn_implementation or "eager"
+    previous: str | None = model.config._attn_implementation  # pyright: ignore[reportPrivateUsage]
     model.set_attn_implementation(_PACKED_ATTENTION)
     try:
         yield
     finally:
-        model.set_attn_implementation(previous)
+        model.set_attn_implementation(previous or "eager")
 
 
 def _attend_by_sample(

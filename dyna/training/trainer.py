@@ -5,6 +5,10 @@ made of, `forward_backward` with the whole step's `StreamTotals` and `optimizer_
 their gradients in between.
 """
 
+# torch and transformers leave parts of their signatures untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import copy
