@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from experiments.report.data import Run
+from dyna.ledger import ACT, IMAGINE, MODEL
+from experiments.report.data import Round, Run
 from experiments.report.numbers import percent, seconds
 from experiments.report.svg import (
     Axis,
@@ -20,10 +21,22 @@ from experiments.report.svg import (
     bar_chart,
     line_chart,
     linear_axis,
+    text,
 )
 
-ACT, MODEL, IMAGINE = "act", "model", "imagine"
-"""Phases that the break-even line speaks of: real play, model updates, dreams."""
+_DURATIONS = (
+    *((10.0**power, f"{10 ** (power + 6)} us") for power in (-6, -5, -4)),
+    *((10.0**power, f"{10 ** (power + 3)} ms") for power in (-3, -2, -1)),
+    (1.0, "1 s"),
+    (10.0, "10 s"),
+    (60.0, "1 min"),
+    (600.0, "10 min"),
+    (3600.0, "1 h"),
+    (36e3, "10 h"),
+    (864e3, "10 d"),
+    (864e4, "100 d"),
+)
+"""Seconds at which a logarithmic axis of time has its ticks, about a factor of ten apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +56,21 @@ class BreakEven:
 
 
 def phase_seconds(run: Run) -> dict[str, float]:
-    """Seconds of each phase over the whole run, longest first. `time/` metrics are per round."""
-    totals: dict[str, float] = {}
-    for entry in run.rounds:
-        for phase, value in entry.named("time/").items():
-            totals[phase] = totals.get(phase, 0.0) + value
+    """Seconds of each phase over the whole run, longest first."""
+    newest = run.latest_named("time/")
+    totals = {} if newest is None else _phases(newest)
     return dict(sorted(totals.items(), key=lambda pair: -pair[1]))
+
+
+def seconds_so_far(entry: Round) -> float | None:
+    """Seconds of all phases from the start of the run to the end of this round."""
+    return sum(_phases(entry).values()) or None
+
+
+def _phases(entry: Round) -> dict[str, float]:
+    """The ledger writes `time/<phase>_s`, summed over the rounds so far."""
+    named = entry.named("time/").items()
+    return {name.removesuffix("_s"): value for name, value in named if name.endswith("_s")}
 
 
 def break_even(run: Run) -> BreakEven | None:
@@ -56,10 +78,8 @@ def break_even(run: Run) -> BreakEven | None:
     steps, totals = run.latest("ledger/imagined_steps"), phase_seconds(run)
     if not steps or not totals.get(IMAGINE):
         return None
-    real_steps = run.latest("ledger/real_steps")
-    real = totals.get(ACT)
     return BreakEven(
-        real=real / real_steps if real and real_steps else None,
+        real=run.latest("time/real_s_per_step"),
         dream=totals[IMAGINE] / steps,
         dream_with_model=(totals[IMAGINE] + totals.get(MODEL, 0.0)) / steps,
     )
@@ -76,7 +96,7 @@ def phases_figure(run: Run) -> str:
         Bar(
             label=phase.replace("_", " "),
             value=value,
-            text=f"{seconds(value)}  {percent(value / whole)}",
+            text=f"{seconds(value)}, {percent(value / whole)}",
             css="imagined" if phase == IMAGINE else "real" if phase == ACT else "model",
             tip=f"{phase}\n{seconds(value)}, {percent(value / whole)} of all measured time",
         )
@@ -90,27 +110,30 @@ def break_even_figure(run: Run) -> str:
     cost, steps = break_even(run), run.latest("ledger/imagined_steps")
     if cost is None or not steps:
         return ""
-    known = [cost.dream, cost.dream_with_model] + ([cost.real] if cost.real else [])
-    x = _log_axis(min(known) / 8, max(known) * 30, label="seconds of one real step (log scale)")
-    y = _log_axis(x.low * steps, x.high * steps, label="")
-    frame = Frame(x=x, y=y, width=600, height=330, right=92)
-    flat = cost.dream_with_model * steps
+    even = cost.dream_with_model
+    known = [even] + ([cost.real] if cost.real else [])
+    x = _duration_axis(min(known) / 8, max(known) * 30, label="time of one real step, log scale")
+    y = _duration_axis(x.low * steps, x.high * steps, label="")
+    frame = Frame(x=x, y=y, left=58, right=92)
+    flat = even * steps
     series = [
         Series(
             label="dreamed",
             css="imagined",
             dashed=True,
+            marker="none",
             points=[Point(x=x.low, y=flat), Point(x=x.high, y=flat)],
         ),
         Series(
             label="played real",
             css="real",
+            marker="none",
             points=[Point(x=v, y=v * steps) for v in (x.low, x.high)],
         ),
     ]
-    cross = frame.px(cost.dream_with_model)
-    top, bottom = frame.py(y.high), frame.py(y.low)
-    extra = f'<line class="held" x1="{cross:.1f}" x2="{cross:.1f}" y1="{top:.1f}" y2="{bottom:.1f}"/>'
+    extra = _guide(even, said=f"break-even {seconds(even)}", frame=frame, y=28)
+    if cost.real:
+        extra += _guide(cost.real, said=f"this run {seconds(cost.real)}", frame=frame, y=246)
     places = [10 ** (math.log10(x.low) + i * math.log10(x.high / x.low) / 24) for i in range(25)]
     tips = [
         (
@@ -146,8 +169,24 @@ def break_even_sentence(run: Run) -> str:
     return f"{said}; in this run one took {seconds(cost.real)}, policy included, {verdict}."
 
 
-def _log_axis(low: float, high: float, *, label: str) -> Axis:
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    step = max(1, (last - first) // 5)
-    ticks = tuple(10.0**power for power in range(first, last + 1, step))
-    return Axis(low=10.0**first, high=10.0**last, ticks=ticks, label=label, text=seconds, log=True)
+def _guide(x: float, *, said: str, frame: Frame, y: float) -> str:
+    """A dotted upright at `x` with its name beside it."""
+    place = frame.px(x)
+    top, bottom = frame.py(frame.y.high), frame.py(frame.y.low)
+    line = (
+        f'<line class="held" x1="{place:.1f}" x2="{place:.1f}" y1="{top:.1f}" y2="{bottom:.1f}"/>'
+    )
+    return line + text(said, x=place + 6, y=y, css="tick")
+
+
+def _duration_axis(low: float, high: float, *, label: str) -> Axis:
+    """Reaches from tick to tick around [low, high]; beyond the known ticks it stops short."""
+    below = [i for i, (value, _) in enumerate(_DURATIONS) if value <= low]
+    above = [i for i, (value, _) in enumerate(_DURATIONS) if value >= high]
+    first = below[-1] if below else 0
+    last = max(above[0] if above else len(_DURATIONS) - 1, first + 1)
+    names = dict(_DURATIONS[first : last + 1])
+    ticks = tuple(names)
+    return Axis(
+        low=ticks[0], high=ticks[-1], ticks=ticks, label=label, text=names.__getitem__, log=True
+    )

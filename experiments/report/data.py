@@ -5,15 +5,15 @@ together with the real one of the same round (`Round.paired`), so no figure can 
 
 What is read:
 
-`metrics.jsonl`   required; one `{"round": int, "metrics": {name: number | null}}` per line. Lines of
-                  the same round are merged; round 0 is the agent after cloning.
+`metrics.jsonl`   required; one `{"round": int, "metrics": {name: number | null}}` per line. Lines
+                  of the same round are merged; round 0 is the agent after cloning.
 `config.yaml`     optional; shown as it is.
 `episodes.json`   optional; `[{"task", "goal", "real": EPISODE, "imagined": EPISODE | null}]` with
                   EPISODE = `{"turns": [TURN], "success": bool, "stop": str}` and TURN =
                   `{"action", "observation", "reward", "terminated", "success"}`; imagined turns
                   also have `confidence`, `truth` (what the real world answers to the same actions,
                   null if unknown) and `wrong`.
-`evaluation.json` optional; RATE = `{"rate", "low", "high", "num"}`, 95% interval, every key optional:
+`evaluation.json` optional, every key too; RATE = `{"rate", "low", "high", "num"}`, 95% interval:
 
     {"one_step": {"em": RATE, "observation": RATE, "reward": RATE, "termination": RATE,
                   "valid": RATE, "invalid": RATE,              # EM on valid and invalid actions
@@ -119,7 +119,9 @@ def read_run(folder: Path) -> Run:
     """
     path = folder / "metrics.jsonl"
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is no folder: name a run folder, as in `dyna report RUN`")
+        raise FileNotFoundError(
+            f"{folder} is no folder: name a run folder, as in `dyna report RUN`"
+        )
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: a report needs the metrics of a run; is {folder} a run folder?"

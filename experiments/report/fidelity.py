@@ -20,7 +20,7 @@ def fidelity_figure(run: Run) -> str:
     """One-step exact match by round: all turns, and valid and invalid actions apart."""
     names = {
         "model/em": ("all turns", "model", "circle", False),
-        "model/em_valid": ("valid", "real", "square", False),
+        "model/em_valid": ("valid", "ink", "square", False),
         "model/em_invalid": ("invalid", "gap", "diamond", True),
     }
     return _rounds_figure(run, names=names, label="One-step exact match of the world model")
@@ -35,9 +35,7 @@ def wins_figure(run: Run) -> str:
     return _rounds_figure(run, names=names, label="Predicted successes: precision and recall")
 
 
-def _rounds_figure(
-    run: Run, *, names: Mapping[str, tuple[str, str, str, bool]], label: str
-) -> str:
+def _rounds_figure(run: Run, *, names: Mapping[str, tuple[str, str, str, bool]], label: str) -> str:
     rounds = [r for r in run.rounds if any(r.get(name) is not None for name in names)]
     if not rounds:
         return ""
@@ -86,7 +84,7 @@ def _held_back(rounds: Sequence[Round], *, frame: Frame) -> str:
 def _from(series: Sequence[Series]) -> Axis:
     """A share axis whose foot is as high as the data lets it be; the ticks say where it starts."""
     lowest = min(p.y for entry in series for p in entry.points)
-    return unit_axis(low=next(low for low in (0.96, 0.9, 0.8, 0.5, 0.0) if lowest >= low))
+    return unit_axis(lowest=lowest)
 
 
 def kinds_figure(run: Run) -> str:
@@ -109,6 +107,8 @@ def kinds_figure(run: Run) -> str:
         )
         for value, kind in ranked
     ]
+    if not ranked and invalid is None:
+        return ""
     if invalid is not None:
         bars.append(
             Bar(
@@ -121,7 +121,8 @@ def kinds_figure(run: Run) -> str:
                 gap_before=True,
             )
         )
-    return bar_chart(bars, axis=unit_axis(), label="Exact match by kind of action")
+    axis = unit_axis(lowest=min(bar.value for bar in bars))
+    return bar_chart(bars, axis=axis, label="Exact match by kind of action", dots=True)
 
 
 def depth_figure(run: Run) -> str:

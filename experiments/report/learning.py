@@ -16,6 +16,7 @@ from experiments.report.svg import (
     Series,
     line_chart,
     linear_axis,
+    tight_axis,
     unit_axis,
 )
 
@@ -31,7 +32,7 @@ def steps_axis(rounds: Sequence[Round]) -> Axis:
     places = [real_steps(entry) for entry in rounds]
     known = all(entry.get("ledger/real_steps") is not None for entry in rounds)
     label = "real steps spent" if known else "round"
-    return linear_axis(min(places), max(places), label=label, text=_short, num=4)
+    return tight_axis(min(places), max(places), label=label, text=_short)
 
 
 def _short(value: float) -> str:
@@ -59,7 +60,7 @@ def success_figure(run: Run) -> str:
         tips.append((x, f"{where(entry)}\n{said}"))
     series = [Series(label="imagined", css="imagined", points=imagined, dashed=True)]
     series.append(Series(label="real", css="real", points=real, marker="square"))
-    frame = Frame(x=steps_axis(rounds), y=unit_axis(), width=600, height=330)
+    frame = Frame(x=steps_axis(rounds), y=unit_axis(), height=330)
     return line_chart(
         [entry for entry in series if entry.points],
         frame=frame,
@@ -82,9 +83,12 @@ def gap_figure(run: Run) -> str:
         return ""
     values = [r.metrics["eval/exploitation_gap"] for r in rounds]
     y = linear_axis(
-        min(-0.1, *values), max(0.1, *values), label="", text=lambda v: f"{round(100 * v):+d}"
+        min(-0.1, *values),
+        max(0.1, *values),
+        label="",
+        text=lambda v: f"{round(100 * v):+d}" if v else "0",
     )
-    frame = Frame(x=steps_axis(rounds), y=y, width=460, height=330, right=24)
+    frame = Frame(x=steps_axis(rounds), y=y, width=440, height=330, right=24)
     zero = frame.py(0.0)
     left, right = frame.px(frame.x.low), frame.px(frame.x.high)
     extra = f'<line class="zero" x1="{left:.1f}" x2="{right:.1f}" y1="{zero:.1f}" y2="{zero:.1f}"/>'
@@ -114,8 +118,8 @@ def gap_figure(run: Run) -> str:
 
 
 def practice_figure(run: Run) -> str:
-    """Success of the exploring policy while it gathers experience, real and dreamed."""
-    rounds = [r for r in run.rounds if r.get("real/success") is not None]
+    """Success of sampled episodes, real and dreamed; round 0 has experts and explorers only."""
+    rounds = [r for r in run.rounds if r.index and r.get("real/success") is not None]
     if not rounds:
         return ""
     real = [Point(x=r.index, y=r.metrics["real/success"]) for r in rounds]

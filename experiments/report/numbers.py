@@ -46,7 +46,7 @@ def seconds(value: float | None) -> str:
         return f"{1e6 * value:.3g} us"
     if value < 1:
         return f"{1e3 * value:.3g} ms"
-    if value < 100:
+    if value < 59.5:
         return f"{value:.3g} s"
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:

@@ -1,7 +1,7 @@
 """The page: figures, tables and the viewer's data put into one HTML file that needs nothing else.
 
-Everything that comes from a run is escaped on its way in: text as HTML, the viewer's data as JSON in
-which no `<` survives, so that `</script>` in an observation stays an observation.
+Everything that comes from a run is escaped on its way in: text as HTML, the viewer's data as JSON
+in which no `<` survives, so that `</script>` in an observation stays an observation.
 """
 
 from __future__ import annotations
@@ -107,19 +107,18 @@ def _since(first: Round, *, final: Round) -> str:
 
 def _card(title: str, value: str, *, css: str, note: str) -> str:
     main, bracket, interval = value.partition(" [")
-    tail = f' <small>[{escape(interval)}</small>' if bracket else ""
+    tail = f" <small>[{escape(interval)}</small>" if bracket else ""
     return (
         f'<div class="card {css}"><h2>{escape(title)}</h2><p class="big">{escape(main)}{tail}</p>'
         f'<p class="note">{escape(note)}</p></div>'
     )
 
 
-def figure(title: str, caption: str, svg: str, *, wide: bool = False, absent: str = "") -> str:
+def figure(title: str, caption: str, svg: str, *, absent: str = "") -> str:
     """A titled drawing; a plain sentence where there is nothing to draw."""
     body = svg or f'<p class="absent">{escape(absent or "This run reports no such numbers.")}</p>'
-    css = ' class="wide"' if wide else ""
     return (
-        f"<figure{css}><figcaption><h3>{escape(title)}</h3><p>{escape(caption)}</p></figcaption>"
+        f"<figure><figcaption><h3>{escape(title)}</h3><p>{escape(caption)}</p></figcaption>"
         f"{body}</figure>"
     )
 
@@ -160,7 +159,6 @@ def _learning(run: Run) -> str:
             "Greedy policy, real world and world model, against every real step spent so far. "
             "Bands are 95% intervals.",
             learning.success_figure(run),
-            wide=True,
             absent="This run was never evaluated in the real world.",
         )
         + figure(
@@ -221,23 +219,25 @@ def _model(run: Run) -> str:
 def _ledger(run: Run) -> str:
     names = {
         "real_steps": "real steps",
+        "demonstration_steps": "of these by experts",
         "real_episodes": "real episodes",
         "real_resets": "real resets",
+        "evaluation_steps": "evaluation steps",
         "imagined_steps": "imagined steps",
-        "imagined_tokens": "imagined tokens",
+        "imagined_answer_tokens": "imagined tokens",
     }
     rows = [
         [
             str(entry.index),
             *(count(entry.get(f"ledger/{name}")) for name in names),
-            seconds(sum(entry.named("time/").values()) or None),
+            seconds(costs.seconds_so_far(entry)),
         ]
         for entry in run.rounds
         if entry.named("ledger/") or entry.named("time/")
     ]
-    head = ["round", *names.values(), "time of round"]
+    head = ["round", *names.values(), "time"]
     counts = (
-        table(head, rows, caption="Counts so far, at the end of each round")
+        table(head, rows, caption="So far, at the end of each round")
         if rows
         else '<p class="absent">This run kept no ledger.</p>'
     )

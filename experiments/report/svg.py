@@ -14,7 +14,7 @@ from html import escape
 
 from experiments.report.numbers import percent
 
-_LEFT, _TOP, _BOTTOM = 50.0, 16.0, 42.0
+_TOP, _BOTTOM = 16.0, 42.0
 _LABEL_GAP = 15.0
 """Least distance between two labels at the ends of lines."""
 
@@ -54,7 +54,7 @@ class Series:
     points: Sequence[Point]
     dashed: bool = False
     marker: str = "circle"
-    """`circle`, `square` or `diamond`: told apart without color."""
+    """`circle`, `square` or `diamond`, told apart without color; `none` for a bare line."""
     band: bool = True
     """Draw the interval as a band; else as whiskers."""
 
@@ -81,16 +81,17 @@ class Frame:
     y: Axis
     width: float = 520.0
     height: float = 300.0
+    left: float = 50.0
     right: float = 84.0
 
     def px(self, value: float) -> float:
-        return _LEFT + self.x.at(value) * (self.width - _LEFT - self.right)
+        return self.left + self.x.at(value) * (self.width - self.left - self.right)
 
     def py(self, value: float) -> float:
         return self.height - _BOTTOM - self.y.at(value) * (self.height - _TOP - _BOTTOM)
 
     def axes(self) -> str:
-        left, right = _LEFT, self.width - self.right
+        left, right = self.left, self.width - self.right
         bottom = self.height - _BOTTOM
         parts: list[str] = []
         for tick in self.y.ticks:
@@ -109,28 +110,45 @@ class Frame:
         return "".join(parts)
 
 
-def unit_axis(label: str = "", *, low: float = 0.0) -> Axis:
-    """A share, from `low` to 100%."""
-    ticks = tuple(low + (1 - low) * i / 4 for i in range(5))
-    digits = 0 if all(abs(100 * t - round(100 * t)) < 1e-9 for t in ticks) else 1
-    return Axis(
-        low=low, high=1, ticks=ticks, label=label, text=lambda v: percent(v, digits=digits)
-    )
+_FEET = ((0.96, 0.01), (0.9, 0.02), (0.8, 0.05), (0.7, 0.1), (0.5, 0.1), (0.0, 0.25))
+"""Where the axis of a share may begin, and how far apart its ticks then are."""
+
+
+def unit_axis(label: str = "", *, lowest: float = 0.0) -> Axis:
+    """A share up to 100%, from as high a round foot as `lowest` lets it; the ticks tell."""
+    low, step = next((foot, step) for foot, step in _FEET if lowest >= foot or foot == 0.0)
+    ticks = tuple(low + step * i for i in range(round((1 - low) / step) + 1))
+    return Axis(low=low, high=1, ticks=ticks, label=label, text=lambda v: percent(v))
 
 
 def linear_axis(
     low: float, high: float, *, label: str, text: Callable[[float], str], num: int = 5
 ) -> Axis:
-    """An axis that covers [low, high] with round ticks."""
-    if high <= low:
-        high = low + 1.0
-    raw = (high - low) / num
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * 0.999)
+    """An axis that begins and ends on round ticks around [low, high]."""
+    step = _step(low, high, num=num)
+    high = max(high, low + step)
     first = math.floor(low / step + 1e-9)
     last = math.ceil(high / step - 1e-9)
     ticks = tuple(i * step for i in range(first, last + 1))
     return Axis(low=ticks[0], high=ticks[-1], ticks=ticks, label=label, text=text)
+
+
+def tight_axis(
+    low: float, high: float, *, label: str, text: Callable[[float], str], num: int = 6
+) -> Axis:
+    """An axis with a little air around [low, high], its round ticks inside."""
+    step = _step(low, high, num=num)
+    air = 0.03 * (high - low) or step / 2
+    low, high = low - air, high + air
+    ticks = tuple(i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1))
+    return Axis(low=low, high=high, ticks=ticks, label=label, text=text)
+
+
+def _step(low: float, high: float, *, num: int) -> float:
+    """The round distance that puts about `num` ticks in [low, high]."""
+    raw = ((high - low) or max(abs(high), 1.0)) / num
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * 0.999)
 
 
 def text(content: str, *, x: float, y: float, css: str, anchor: str = "start") -> str:
@@ -195,7 +213,9 @@ def _line(series: Series, *, frame: Frame) -> str:
     places = [(frame.px(p.x), frame.py(p.y)) for p in series.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     dashed = " dashed" if series.dashed else ""
-    marks = "".join(marker(x, y, shape=series.marker, css=series.css) for x, y in places)
+    marks = ""
+    if series.marker != "none":
+        marks = "".join(marker(x, y, shape=series.marker, css=series.css) for x, y in places)
     return f'<polyline class="line {series.css}{dashed}" points="{path}"/>{marks}'
 
 
@@ -245,38 +265,75 @@ def _hover(tips: Sequence[tuple[float, str]], *, frame: Frame) -> str:
     return "".join(parts)
 
 
-def bar_chart(bars: Sequence[Bar], *, axis: Axis, label: str, label_width: float = 120.0) -> str:
-    """Horizontal bars with whiskers and their values beside them."""
-    width, row = 520.0, 27.0
-    right = 122.0
-    span = width - label_width - right
-    y = 6.0
+def bar_chart(
+    bars: Sequence[Bar],
+    *,
+    axis: Axis,
+    label: str,
+    label_width: float = 120.0,
+    dots: bool = False,
+) -> str:
+    """Horizontal bars with whiskers and their values beside them.
+
+    Args:
+        dots: mark values by dots instead: right wherever the axis does not begin at 0, because
+            the length of a bar would lie there.
+    """
+    width, row, y = 520.0, 30.0, 6.0
+    span = width - label_width - 134.0
+    frame = _Rows(left=label_width, span=span, axis=axis)
     parts: list[str] = []
     for bar in bars:
-        y += 14 if bar.gap_before else 0
-        middle, end = y + row / 2, label_width + span * axis.at(bar.value)
-        parts.append(f'<g class="hover" tabindex="0">{tip(bar.tip)}')
-        parts.append(f'<rect x="0" y="{y:.1f}" width="{width}" height="{row}"/>')
-        parts.append(text(bar.label, x=label_width - 8, y=middle + 4, css="tick", anchor="end"))
+        y += 12 if bar.gap_before else 0
+        middle = y + row / 2
         parts.append(
-            f'<rect class="track" x="{label_width}" y="{middle - 7:.1f}" width="{span}" '
-            f'height="14" rx="2"/><rect class="bar {bar.css}" x="{label_width}" '
-            f'y="{middle - 7:.1f}" width="{end - label_width:.1f}" height="14" rx="2"/>'
+            f'<g class="hover" tabindex="0"><rect x="0" y="{y:.1f}" width="{width:g}" '
+            f'height="{row:g}"/>{tip(bar.tip)}'
         )
-        if bar.low is not None and bar.high is not None:
-            low, high = (label_width + span * axis.at(v) for v in (bar.low, bar.high))
-            parts.append(
-                f'<line class="whisker ink" x1="{low:.1f}" x2="{high:.1f}" y1="{middle:.1f}" '
-                f'y2="{middle:.1f}"/>'
-            )
-        value_x = label_width + span + 8
-        parts.append(text(bar.text, x=value_x, y=middle + 4, css="value") + "</g>")
+        parts.append(text(bar.label, x=label_width - 10, y=middle + 4, css="tick", anchor="end"))
+        parts.append(frame.dot(bar, y=middle) if dots else frame.bar(bar, y=middle))
+        parts.append(text(bar.text, x=label_width + span + 10, y=middle + 4, css="value") + "</g>")
         y += row
     for tick in axis.ticks:
-        x = label_width + span * axis.at(tick)
-        parts.append(text(axis.text(tick), x=x, y=y + 16, css="tick", anchor="middle"))
+        x = frame.at(tick)
+        parts.insert(0, f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{y + 2:.1f}"/>')
+        parts.append(text(axis.text(tick), x=x, y=y + 18, css="tick", anchor="middle"))
     if axis.label:
         middle = label_width + span / 2
-        parts.append(text(axis.label, x=middle, y=y + 36, css="label", anchor="middle"))
-    height = y + (44 if axis.label else 24)
+        parts.append(text(axis.label, x=middle, y=y + 38, css="label", anchor="middle"))
+    height = y + (46 if axis.label else 26)
     return wrap("".join(parts), width=width, height=height, label=label)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """The plotting area of a bar chart."""
+
+    left: float
+    span: float
+    axis: Axis
+
+    def at(self, value: float) -> float:
+        return self.left + self.span * self.axis.at(value)
+
+    def bar(self, bar: Bar, *, y: float) -> str:
+        return (
+            f'<rect class="track" x="{self.left:g}" y="{y - 7:.1f}" width="{self.span:g}" '
+            f'height="14" rx="2"/><rect class="bar {bar.css}" x="{self.left:g}" '
+            f'y="{y - 7:.1f}" width="{self.at(bar.value) - self.left:.1f}" height="14" rx="2"/>'
+            + self.whisker(bar, y=y, css="ink")
+        )
+
+    def dot(self, bar: Bar, *, y: float) -> str:
+        x = self.at(bar.value)
+        shape = "diamond" if bar.css == "gap" else "circle"
+        return self.whisker(bar, y=y, css=bar.css) + marker(x, y, shape=shape, css=bar.css)
+
+    def whisker(self, bar: Bar, *, y: float, css: str) -> str:
+        if bar.low is None or bar.high is None:
+            return ""
+        low, high = self.at(bar.low), self.at(bar.high)
+        return (
+            f'<line class="whisker {css}" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" '
+            f'y2="{y:.1f}"/>'
+        )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.report.data import Rate, read_rate
 from experiments.report.numbers import percent, rate_text
 from experiments.report.svg import (
-    Axis,
     Bar,
     Frame,
     Point,
@@ -65,6 +64,11 @@ def _rate_bar(
     )
 
 
+def _dots(bars: Sequence[Bar], *, label: str) -> str:
+    lowest = min(bar.value if bar.low is None else bar.low for bar in bars)
+    return bar_chart(bars, axis=unit_axis(lowest=lowest), label=label, dots=True)
+
+
 def one_step_figure(evaluation: Mapping[str, Any]) -> str:
     """Exact match of one-step predictions and its parts, invalid actions apart."""
     one_step = section(evaluation, name="one_step")
@@ -73,7 +77,7 @@ def one_step_figure(evaluation: Mapping[str, Any]) -> str:
         ("observation", "observation", "model", True),
         ("reward", "reward", "model", False),
         ("termination", "termination", "model", False),
-        ("valid", "valid actions", "real", True),
+        ("valid", "valid actions", "ink", True),
         ("invalid", "invalid actions", "gap", False),
     ]
     bars: list[Bar] = []
@@ -83,7 +87,7 @@ def one_step_figure(evaluation: Mapping[str, Any]) -> str:
             bars.append(_rate_bar(rate, label=label, css=css, tip=tip, gap_before=apart))
     if not bars:
         return ""
-    return bar_chart(bars, axis=unit_axis(), label="One-step exact match and its parts")
+    return _dots(bars, label="One-step exact match and its parts")
 
 
 def kinds_figure(evaluation: Mapping[str, Any]) -> str:
@@ -99,7 +103,7 @@ def kinds_figure(evaluation: Mapping[str, Any]) -> str:
             if (part_rate := read_rate(parts.get(part))) is not None:
                 lines.append(f"{part} {rate_text(part_rate, digits=1)}")
         bars.append(_rate_bar(rate, label=str(kind), css="model", tip="\n".join(lines)))
-    return bar_chart(bars, axis=unit_axis(), label="One-step exact match by kind of action")
+    return _dots(bars, label="One-step exact match by kind of action")
 
 
 def divergence_figure(evaluation: Mapping[str, Any]) -> str:
@@ -143,10 +147,10 @@ def selective_figure(evaluation: Mapping[str, Any]) -> str:
     if len(points) < 2:
         return ""
     lowest = min(p.y for p in points)
-    y = unit_axis(low=next(low for low in (0.96, 0.9, 0.8, 0.5, 0.0) if lowest >= low))
+    y = unit_axis(lowest=lowest)
     return line_chart(
         [Series(label="exact", css="model", points=points)],
-        frame=Frame(x=_share("share of steps kept, surest first"), y=y, right=60),
+        frame=Frame(x=unit_axis("share of steps kept, surest first"), y=y, right=60),
         tips=[(p.x, f"surest {percent(p.x)}\n{percent(p.y, digits=1)} exact") for p in points],
         label="Selective fidelity: accuracy against coverage",
     )
@@ -159,7 +163,7 @@ def calibration_figure(evaluation: Mapping[str, Any]) -> str:
     if not filled:
         return ""
     points = [Point(x=float(b["confidence"]), y=float(b["accuracy"])) for b in filled]
-    frame = Frame(x=_share("confidence of the model"), y=unit_axis(), right=70)
+    frame = Frame(x=unit_axis("confidence of the model"), y=unit_axis(), right=70)
     extra = (
         f'<line class="zero" x1="{frame.px(0):.1f}" y1="{frame.py(0):.1f}" '
         f'x2="{frame.px(1):.1f}" y2="{frame.py(1):.1f}"/>'
@@ -178,7 +182,3 @@ def calibration_figure(evaluation: Mapping[str, Any]) -> str:
         extra=extra,
         label="Calibration: accuracy against confidence",
     )
-
-
-def _share(label: str) -> Axis:
-    return unit_axis(label)
