@@ -30,7 +30,7 @@ def check_siblings() -> None:
     home = Path(__file__).resolve().parent.parent
     owners = packages_distributions()
     for name in SIBLINGS:
-        where = _folder(name)
+        origin = _origin(name)
         foreign = sorted({owner for owner in owners.get(name, ()) if _other(owner)})
         if foreign:
             raise SiblingError(
@@ -38,25 +38,25 @@ def check_siblings() -> None:
                 f" cannot share an environment: pip uninstall {' '.join(foreign)}, then reinstall"
                 f" {DISTRIBUTION}; or run in a virtual environment of its own"
             )
-        if where is None:
+        if origin is None:
             raise SiblingError(
                 f"the package `{name}` was not found in {home}: it is missing there, or has lost"
                 f" its __init__.py; reinstall {DISTRIBUTION}"
             )
-        if where.parent != home:
+        if origin != home / name / "__init__.py":
             raise SiblingError(
-                f"the package `{name}` must come from {home}, but Python finds {where} first:"
-                " rename or leave that folder, or take it off PYTHONPATH"
+                f"the package `{name}` must come from {home}, but Python finds {origin} first:"
+                " rename it, or take its folder off PYTHONPATH"
             )
 
 
-def _folder(name: str) -> Path | None:
-    """The folder that `import name` uses; None for no package, or one without `__init__.py`."""
+def _origin(name: str) -> Path | None:
+    """The file that `import name` runs; None for no package, or one without `__init__.py`."""
     loaded = sys.modules.get(name)
     spec = loaded.__spec__ if loaded is not None else find_spec(name)
     if spec is None or spec.origin is None:
         return None
-    return Path(spec.origin).resolve().parent
+    return Path(spec.origin).resolve()
 
 
 def _other(distribution: str) -> bool:

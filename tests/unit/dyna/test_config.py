@@ -134,7 +134,7 @@ def test_override_values_are_read_as_yaml() -> None:
         ("tracking.tensorboard=maybe", "`tracking.tensorboard` must be true or false, got 'maybe'"),
         ("name=[1]", "`name` must be text, got [1]"),
         ("world.params=3", "`world.params`"),
-        ("world=household", "`world` is a section of keys, got 'household'; did you mean `world.na"),
+        ("world=household", "`world` is a section of keys, got 'household'; did you mean `world."),
         ("world.isolation=tread", "be one of inline, thread; got 'tread'; did you mean `thread`"),
         ("world.isolation=INLINE", "must be one of inline, thread; got 'INLINE'"),
         ("imagination.horizon=0", "imagination.horizon must be >= 1, got 0"),
