@@ -22,9 +22,6 @@ def confidence(log_probs: Sequence[float], *, kind: Confidence = Confidence.MIN)
     """In [0, 1], of the natural-log probabilities of an answer's tokens; 0 for no tokens."""
     if not log_probs:
         return 0.0
-    if kind is Confidence.MIN:
-        worst = min(log_probs)
-    else:
-        worst = math.fsum(log_probs) / len(log_probs)
+    mean = math.fsum(log_probs) / len(log_probs)
     # Rounding can push a certain token's log-prob a hair above 0.
-    return math.exp(min(worst, 0.0))
+    return math.exp(min(0.0, min(log_probs) if kind is Confidence.MIN else mean))

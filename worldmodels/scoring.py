@@ -18,7 +18,7 @@ from dyna.grammar import read_answer
 from dyna.rendering import Renderer
 from dyna.training.losses import target_distribution
 from dyna.training.packing import can_pack, num_trained_tokens, pack
-from dyna.types import Source, TrainingSample, Trajectory, Turn
+from dyna.types import Source, StopReason, TrainingSample, Trajectory, Turn
 from worldmodels.confidence import Confidence, confidence
 
 _log = logging.getLogger(__name__)
@@ -148,11 +148,11 @@ def _score(
     truth = renderer.encode_answer(real)
     wrong = next((i for i, (a, b) in enumerate(zip(predicted, truth, strict=True)) if a != b), None)
     said = real if wrong is None else read_answer(renderer.decode(predicted))
-    is_answer = wrong is None or said.stop is None or said.terminated
+    is_answer = said.stop is not StopReason.UNPARSEABLE
     return TurnScore(
         exact=wrong is None,
         observation_exact=is_answer and said.observation.strip() == real.observation.strip(),
-        reward_exact=is_answer and said.reward == real.reward,
+        reward_exact=is_answer and f"{said.reward:g}" == f"{real.reward:g}",
         termination_exact=is_answer and said.terminated == real.terminated,
         confidence=confidence(log_probs if wrong is None else log_probs[: wrong + 1], kind=kind),
         predicted_success=is_answer and said.success,

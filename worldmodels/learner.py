@@ -1,0 +1,279 @@
+"""Keeps a language world model up to date with real experience, and lets no bad update go live.
+
+Each update fine-tunes on fresh episodes mixed with replayed ones, then asks the gate. Whether an
+episode is held out follows from its id alone, so what the gate asks about is never trained on, in
+no round, out of no buffer. A refused candidate is dropped: training goes on from the live weights.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dyna.config import WorldModelLearnerConfig
+from dyna.evaluation.fidelity import TurnScore
+from dyna.protocols import ReplayBuffer
+from dyna.rendering import Renderer
+from dyna.replay.parquet import read_trajectories, write_trajectories
+from dyna.seeding import derive_seed, generator
+from dyna.training.trainer import TokenTrainer
+from dyna.types import Metrics, Source, TrainingSample, Trajectory
+from worldmodels.gate import GateVerdict, judge
+from worldmodels.scoring import score_turns
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_log = logging.getLogger(__name__)
+
+_MAX_HELD_OUT = 256
+"""Episodes kept for the gate; beyond that a uniform sample of all that were held out."""
+_MAX_DRAWS = 8
+"""Times the buffer is asked before fewer replayed turns than wanted are taken."""
+
+
+class LLMWorldModelLearner:
+    """Trains `trainer`'s model as a world model; between updates it holds the live weights.
+
+    `on_step(done, total)`, if set, is called after every optimizer step. Rehearsed episodes are
+    learned from only with `rehearsed=True`; imagined ones never.
+    """
+
+    def __init__(
+        self,
+        trainer: TokenTrainer,
+        renderer: Renderer,
+        config: WorldModelLearnerConfig,
+        *,
+        use_hidden_state: bool = True,
+        seed: int = 0,
+        rehearsed: bool = False,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if not 0.0 <= config.replay_ratio < 1.0:
+            raise ValueError(
+                f"world_model_learner.replay_ratio must be in [0, 1), got {config.replay_ratio}"
+            )
+        if not 0.0 <= config.gate.holdout_fraction < 1.0:
+            raise ValueError(
+                "world_model_learner.gate.holdout_fraction must be in [0, 1), "
+                f"got {config.gate.holdout_fraction}"
+            )
+        self.version = trainer.version
+        """Of the live weights."""
+        self.on_step = on_step
+        self._trainer = trainer
+        self._renderer = renderer
+        self._config = config
+        self._use_hidden_state = use_hidden_state
+        self._seed = seed
+        self._sources = {Source.REAL, *([Source.REHEARSED] if rehearsed else [])}
+        self._num_updates = 0
+        self._num_refused = 0
+        self._held_out: list[Trajectory] = []
+
+    def live_weights(self) -> dict[str, Tensor]:
+        """Copies of the live model's weights, for an engine to load."""
+        return self._trainer.weights()
+
+    def is_held_out(self, trajectory: Trajectory) -> bool:
+        """Whether the episode belongs to the gate, now and for ever."""
+        gate = self._config.gate
+        return gate.enabled and self._rank(trajectory) < gate.holdout_fraction
+
+    def update(self, fresh: Sequence[Trajectory], replay: ReplayBuffer) -> Metrics:
+        """Fine-tune on `fresh` and a share of `replay`, then go live or go back.
+
+        Failed episodes teach nothing and are left out. Raises `ValueError` when one of either is
+        imagined; then nothing has changed.
+        """
+        self._check_sources(fresh)
+        usable = [t for t in fresh if t.turns and not t.stop.is_failure]
+        held_out = [t for t in usable if self.is_held_out(t)]
+        training = [t for t in usable if not self.is_held_out(t)]
+        if self._config.frozen_after_first and self._num_updates:
+            return self._report(trained=False)
+        if not training:
+            self._hold_out(held_out)
+            return self._report(trained=False)
+        is_first = self._num_updates == 0
+        epochs = self._config.first_epochs if is_first else self._config.epochs
+        replayed = [] if is_first else self._draw(training, replay=replay, epochs=epochs)
+        verdict, metrics = self._train_and_judge(training, replayed=replayed, epochs=epochs)
+        self._num_updates += 1
+        self._hold_out(held_out)
+        metrics["model/fresh_turns"] = float(_num_turns(training))
+        metrics["model/replayed_turns"] = float(_num_turns(replayed))
+        return metrics | _of_verdict(verdict) | self._report(trained=True)
+
+    def _train_and_judge(
+        self, training: Sequence[Trajectory], *, replayed: Sequence[Trajectory], epochs: float
+    ) -> tuple[GateVerdict, Metrics]:
+        live = self._trainer.weights()
+        before = self._score_held_out()
+        seed = derive_seed(self._seed, "update", self._num_updates)
+        passes, num_too_long = self._samples(training, replayed=replayed, epochs=epochs, seed=seed)
+        trained = self._trainer.train(passes, epochs=1.0, seed=seed, on_step=self.on_step)
+        verdict = judge(before, new=self._score_held_out(), config=self._config.gate)
+        if verdict.accepted:
+            self.version = self._trainer.version
+        else:
+            self._num_refused += 1
+            self._trainer.load_weights(live)
+            _log.warning(
+                "the world model of update %d was refused: exact match on %d old turns fell "
+                "from %.3f to %.3f (%d lost, %d gained)",
+                self._num_updates,
+                verdict.num_turns,
+                verdict.old_em,
+                verdict.new_em,
+                verdict.lost,
+                verdict.gained,
+            )
+        metrics = {f"model/{name}": trained[name] for name in _REPORTED if name in trained}
+        return verdict, metrics | {"model/too_long_episodes": float(num_too_long)}
+
+    def _samples(
+        self,
+        training: Sequence[Trajectory],
+        *,
+        replayed: Sequence[Trajectory],
+        epochs: float,
+        seed: int,
+    ) -> tuple[list[TrainingSample], int]:
+        """All passes as one list, so that a replayed episode comes once, not once per pass."""
+        fresh, too_long = self._render(training)
+        whole, part = divmod(epochs, 1.0)
+        order = generator(seed, "part").permutation(len(fresh))[: round(part * len(fresh))]
+        old, old_too_long = self._render(replayed)
+        passes = [*fresh * int(whole), *(fresh[i] for i in order), *old]
+        return passes, too_long + old_too_long
+
+    def _render(self, trajectories: Sequence[Trajectory]) -> tuple[list[TrainingSample], int]:
+        """Samples, and how many episodes do not fit the context."""
+        rendered = [
+            self._renderer.model_sample(t, use_hidden_state=self._use_hidden_state)
+            for t in trajectories
+        ]
+        samples = [sample for sample in rendered if sample is not None]
+        return samples, len(rendered) - len(samples)
+
+    def _draw(
+        self, training: Sequence[Trajectory], *, replay: ReplayBuffer, epochs: float
+    ) -> list[Trajectory]:
+        """Old episodes for all passes together: `replay_ratio` of all the turns trained on."""
+        ratio = self._config.replay_ratio
+        wanted = round(epochs * _num_turns(training) * ratio / (1.0 - ratio))
+        fresh_ids = {t.id for t in training}
+        drawn: list[Trajectory] = []
+        for _ in range(_MAX_DRAWS):
+            missing = wanted - _num_turns(drawn)
+            if missing <= 0 or len(replay) == 0:
+                break
+            found = replay.sample(missing)
+            self._check_sources(found)
+            for trajectory in found:
+                is_old = trajectory.id not in fresh_ids and not self.is_held_out(trajectory)
+                if is_old and not trajectory.stop.is_failure and _num_turns(drawn) < wanted:
+                    drawn.append(trajectory)
+        return drawn
+
+    def _score_held_out(self) -> list[TurnScore]:
+        if not self._config.gate.enabled or not self._held_out:
+            return []
+        return score_turns(
+            self._trainer.model,
+            self._renderer,
+            self._held_out,
+            use_hidden_state=self._use_hidden_state,
+        )
+
+    def _hold_out(self, trajectories: Sequence[Trajectory]) -> None:
+        """Keep them for the gates of later rounds: a round is judged on those before it."""
+        known = {t.id for t in self._held_out}
+        self._held_out += [t for t in trajectories if t.id not in known]
+        if len(self._held_out) > _MAX_HELD_OUT:
+            self._held_out = sorted(self._held_out, key=self._rank)[:_MAX_HELD_OUT]
+
+    def _rank(self, trajectory: Trajectory) -> float:
+        """Uniform in [0, 1), from the seed and the episode's id alone."""
+        return derive_seed(self._seed, "holdout", trajectory.id) / 2**63
+
+    def _check_sources(self, trajectories: Sequence[Trajectory]) -> None:
+        for trajectory in trajectories:
+            if trajectory.source not in self._sources:
+                raise ValueError(
+                    f"a world model learns from {sorted(self._sources)} episodes, but "
+                    f"{trajectory.id!r} is {trajectory.source}; keep dreams out of its buffer"
+                )
+
+    def _report(self, *, trained: bool) -> Metrics:
+        return {
+            "model/updated": float(trained),
+            "model/version": float(self.version),
+            "model/updates": float(self._num_updates),
+            "model/refused_updates": float(self._num_refused),
+            "model/held_out_episodes": float(len(self._held_out)),
+        }
+
+    def save(self, folder: str) -> None:
+        """Write the live weights with their optimizer, the held-out episodes and the counts."""
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        self._trainer.save(str(path / "trainer"))
+        write_trajectories(path / "held_out.parquet", self._held_out)
+        state = {
+            "version": self.version,
+            "num_updates": self._num_updates,
+            "num_refused": self._num_refused,
+        }
+        (path / "learner.json").write_text(json.dumps(state), encoding="utf-8")
+
+    def load(self, folder: str) -> None:
+        """Restore what `save` wrote. Raises `ValueError` naming what is missing or damaged."""
+        path = Path(folder)
+        state = _read_state(path / "learner.json")
+        self._trainer.load(str(path / "trainer"))
+        self._held_out = list(read_trajectories(path / "held_out.parquet"))
+        self.version = state["version"]
+        self._num_updates = state["num_updates"]
+        self._num_refused = state["num_refused"]
+
+
+_REPORTED = ("loss_ce", "grad_norm", "optimizer_steps", "trained_tokens", "padding_waste")
+
+
+def _of_verdict(verdict: GateVerdict) -> Metrics:
+    metrics = {
+        "model/gate_accepted": float(verdict.accepted),
+        "model/gate_abstained": float(verdict.abstained),
+        "model/gate_turns": float(verdict.num_turns),
+    }
+    if verdict.num_turns:
+        metrics["model/gate_em_live"] = verdict.old_em
+        metrics["model/gate_em_candidate"] = verdict.new_em
+        metrics["model/gate_lost_turns"] = float(verdict.lost)
+        metrics["model/gate_gained_turns"] = float(verdict.gained)
+    return metrics
+
+
+def _num_turns(trajectories: Sequence[Trajectory]) -> int:
+    return sum(len(t.turns) for t in trajectories)
+
+
+def _read_state(path: Path) -> dict[str, int]:
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        return {name: int(state[name]) for name in ("version", "num_updates", "num_refused")}
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{str(path)!r} does not exist: no world-model learner was saved there"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} is damaged ({error!r}); restore an older one") from error
+
+
+__all__ = ["LLMWorldModelLearner"]
