@@ -1,4 +1,4 @@
-"""Does the model know when it is wrong? Confidence against correctness, prediction by prediction."""
+"""Does the model know when it is wrong? Its confidence against its correctness."""
 
 from __future__ import annotations
 

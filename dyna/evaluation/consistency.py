@@ -23,6 +23,8 @@ class Divergence:
 
     turn: int | None
     """Index, from 0, of the first turn that differs; None if all compared turns agree."""
+    branch_point: int = 0
+    """Leading real turns, which are not compared."""
     num_compared: int
     """Turns that both episodes have, after the branch point."""
     observation: bool = False
@@ -60,27 +62,25 @@ def first_divergence(*, imagined: Trajectory, real: Trajectory) -> Divergence:
             observation, reward, termination = parts
             return Divergence(
                 turn=index,
+                branch_point=first,
                 num_compared=num_compared,
                 observation=observation,
                 reward=reward,
                 termination=termination,
             )
-    return Divergence(turn=None, num_compared=num_compared)
+    return Divergence(turn=None, branch_point=first, num_compared=num_compared)
 
 
-def faithful_by_depth(
-    divergences: Sequence[Divergence], *, branch_points: Sequence[int] | None = None
-) -> dict[int, float]:
+def faithful_by_depth(divergences: Sequence[Divergence]) -> dict[int, float]:
     """Share of dreams still true after each number of imagined turns, among those that long.
 
     Depth counts from 1. A dream compared for n turns without a difference says nothing about
     depth n + 1 and leaves the count there, as a censored one does in Kaplan and Meier (1958),
     whose product-limit estimate this is; it never rises with depth.
     """
-    starts = branch_points if branch_points is not None else [0] * len(divergences)
     lasting = [
-        (d.num_compared if d.turn is None else d.turn - start, d.turn is not None)
-        for d, start in zip(divergences, starts, strict=True)
+        (d.num_compared if d.turn is None else d.turn - d.branch_point, d.turn is not None)
+        for d in divergences
     ]
     survival, curve = 1.0, dict[int, float]()
     for depth in range(1, max((d.num_compared for d in divergences), default=0) + 1):

@@ -17,9 +17,6 @@ from typing import TypeVar
 from dyna.types import Metrics
 
 Key = TypeVar("Key", bound=Hashable)
-from typing import TypeVar
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

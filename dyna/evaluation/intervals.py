@@ -4,6 +4,10 @@ Episodes of one trained agent share its luck in training, so claims about a METH
 per seed; Wilson's interval speaks of one agent on many tasks.
 """
 
+# scipy carries no types: what it returns is unknown to the checker.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import math
@@ -31,7 +35,7 @@ class Interval:
 
 
 def wilson(num_successes: int, *, num: int, level: float = 0.95) -> Interval:
-    """For a proportion: stays in [0, 1] and holds its level for small samples and rates near 0 or 1.
+    """For a proportion: stays in [0, 1], and holds for few trials and rates near 0 or 1.
 
     Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (JASA 1927).
     Without observations nothing is known: the estimate is NaN, the interval [0, 1].

@@ -6,7 +6,7 @@ written; a file is written whole or not at all, and its pages carry checksums.
 
 # pyarrow carries no types: what it returns is unknown to the checker.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 
 from __future__ import annotations
 
