@@ -83,7 +83,7 @@ def tiny_model(
         eos_token_id=eos_token_id,
         pad_token_id=pad_token_id,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
+        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
         model = Qwen2ForCausalLM(config)
     return model.eval()
