@@ -13,15 +13,17 @@ What is read:
                   `{"action", "observation", "reward", "terminated", "success"}`; imagined turns
                   also have `confidence`, `truth` (what the real world answers to the same actions,
                   null if unknown) and `wrong`.
-`evaluation.json` optional, every key too; RATE = `{"rate", "low", "high", "num"}`, 95% interval:
+`evaluation.json` optional, every key too; RATE = `{"rate", "low", "high", "num"}`, 95% interval,
+                  or a bare number:
 
     {"one_step": {"em": RATE, "observation": RATE, "reward": RATE, "termination": RATE,
                   "valid": RATE, "invalid": RATE,              # EM on valid and invalid actions
                   "kinds": {kind: {"em", "observation", "reward", "termination": RATE}}},
      "success": {"real": RATE, "wm": RATE, "w2r": RATE},
-     "consistency": {"cr": number | null, "agreement": RATE,   # wm against w2r, task by task
-                     "both_won": int, "false_positives": int,  # won in the model, lost in the world
-                     "false_negatives": int, "both_lost": int,
+     "consistency": {"cr": number | null, "num_tasks": int,
+                     "agreement": RATE,                        # wm against w2r, task by task
+                     "false_positives": RATE,                  # won in the model, lost in the world
+                     "false_negatives": RATE,                  # lost in the model, won in the world
                      "first_divergence": {step: int}, "never_diverged": int},
      "selective": [{"coverage": number, "accuracy": number}],
      "calibration": {"ece": number, "bins": [{"confidence", "accuracy", "num"}]}}
@@ -144,6 +146,8 @@ def read_run(folder: Path) -> Run:
 
 def read_rate(value: Any) -> Rate | None:
     """A RATE of `evaluation.json`; None if it is missing or its rate is unknown."""
+    if (bare := _number(value)) is not None:
+        return Rate(rate=bare)
     if not isinstance(value, Mapping) or (rate := _number(value.get("rate"))) is None:
         return None
     num = _number(value.get("num"))

@@ -311,15 +311,16 @@ def _consistency(found: dict[str, Any]) -> str:
         return ""
     ratio = part.get("cr")
     rows = [["Consistency ratio, W2R / Real", "n/a" if ratio is None else f"{ratio:.2f}"]]
-    if (agreement := read_rate(part.get("agreement"))) is not None:
-        rows.append(["Agreement, task by task", rate_text(agreement)])
     labels = {
-        "both_won": "Won in the model and in the world",
+        "agreement": "Same outcome",
         "false_positives": "Won in the model, lost in the world",
         "false_negatives": "Lost in the model, won in the world",
-        "both_lost": "Lost in both",
     }
-    rows += [[label, count(part[key])] for key, label in labels.items() if key in part]
+    for key, label in labels.items():
+        if (rate := read_rate(part.get(key))) is not None:
+            rows.append([label, rate_text(rate, digits=1)])
+    if (num := part.get("num_tasks")) is not None:
+        rows.append(["Tasks", count(num)])
     body = table(["model (WM) against world (W2R)", ""], rows)
     return (
         "<figure><figcaption><h3>Consistency</h3><p>The same tasks and actions, paired.</p>"

@@ -146,6 +146,8 @@ def selective_figure(evaluation: Mapping[str, Any]) -> str:
     points = [Point(x=float(e["coverage"]), y=float(e["accuracy"])) for e in entries]
     if len(points) < 2:
         return ""
+    # A curve has a point per distinct confidence; forty show its shape, the last one among them.
+    points = points[:: -max(1, len(points) // 40)][::-1]
     lowest = min(p.y for p in points)
     y = unit_axis(lowest=lowest)
     return line_chart(

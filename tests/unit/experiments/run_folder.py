@@ -10,7 +10,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'> & \"q\""
+HOSTILE = (
+    "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'> & \"q\""
+)
 """What a policy or a world might say to break out of the page."""
 
 
@@ -30,7 +32,14 @@ def round_metrics(index: int) -> dict[str, float | None]:
     real = 0.28 + 0.42 * (1 - math.exp(-index / 2.2))
     imagined = min(0.97, real + 0.19 * math.exp(-index / 2.5) + 0.02)
     em = 0.985 - 0.075 * math.exp(-index / 1.8)
-    kinds = {"go to": 0.012, "open": 0.02, "take": 0.05, "move": 0.07, "heat": 0.09, "examine": 0.15}
+    kinds = {
+        "go to": 0.012,
+        "open": 0.02,
+        "take": 0.05,
+        "move": 0.07,
+        "heat": 0.09,
+        "examine": 0.15,
+    }
     metrics: dict[str, float | None] = {
         "eval/real_success": real,
         "eval/real_success_low": real - 0.115,
@@ -43,7 +52,7 @@ def round_metrics(index: int) -> dict[str, float | None]:
         "ledger/real_episodes": 160 + 32 * index,
         "ledger/real_resets": 160 + 32 * index,
         "ledger/imagined_steps": 6100 * index,
-        "ledger/imagined_tokens": 128_000 * index,
+        "ledger/imagined_answer_tokens": 128_000 * index,
         "model/em": em,
         "model/em_valid": em + 0.008,
         "model/em_invalid": em - 0.05,
@@ -51,22 +60,23 @@ def round_metrics(index: int) -> dict[str, float | None]:
         "model/win_recall": 0.96 - 0.2 * math.exp(-index / 1.5),
         "model/gate_accepted": 0.0 if index == 3 else 1.0,
         "policy/entropy": None,
-        "time/act": 1.9 + 0.4 * index,
-        "time/model": 38.0 + 6.5 * index,
-        "time/evaluate": 4.2 + 4.4 * index,
-        "time/imitate": 14.0,
+        "ledger/demonstration_steps": 410,
+        "ledger/evaluation_steps": 700 * (index + 1),
+        "time/act_s": 1.9 + 0.4 * index,
+        "time/model_s": 38.0 + 6.5 * index,
+        "time/evaluate_s": 4.2 + 4.4 * index,
+        "time/imitate_s": 14.0,
+        "time/real_s_per_step": 0.0011,
     }
     metrics |= {
         f"model/em_kind/{kind}": 1 - share * math.exp(-index / 4) for kind, share in kinds.items()
     }
-    metrics |= {
-        f"model/em_depth/{depth}": em - 0.004 * depth**1.15 for depth in range(1, 16)
-    }
+    metrics |= {f"model/em_depth/{depth}": em - 0.004 * depth**1.15 for depth in range(1, 16)}
     metrics["real/success"] = real - 0.06
     if index:
         metrics |= {
-            "time/imagine": 17.5 * index,
-            "time/improve": 11.2 * index,
+            "time/imagine_s": 17.5 * index,
+            "time/improve_s": 11.2 * index,
             "imagined/success": imagined - 0.04,
             "imagined/untrusted": 0.06 / index,
             "imagined/unparseable": 0.011 / index,
@@ -91,12 +101,23 @@ def _dreamt(turn: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def _pair(index: int, *, hostile: str) -> dict[str, Any]:
-    goal = ["put a clean mug in shelf", "put two soapbars in cabinet", "look at book under the desklamp"]
+    goal = [
+        "put a clean mug in shelf",
+        "put two soapbars in cabinet",
+        "look at book under the desklamp",
+    ]
     drawer = f"drawer {1 + index % 4}"
     real = [
-        _turn("go to countertop 1", f"On the countertop 1, you see a mug 1, and a knife 2. {hostile}"),
-        _turn(f"take mug 1 from countertop 1{hostile}", "You pick up the mug 1 from the countertop 1."),
-        _turn(f"open {drawer}", f"You open the {drawer}. The {drawer} is open. In it, you see a pen 1."),
+        _turn(
+            "go to countertop 1", f"On the countertop 1, you see a mug 1, and a knife 2. {hostile}"
+        ),
+        _turn(
+            f"take mug 1 from countertop 1{hostile}", "You pick up the mug 1 from the countertop 1."
+        ),
+        _turn(
+            f"open {drawer}",
+            f"You open the {drawer}. The {drawer} is open. In it, you see a pen 1.",
+        ),
         _turn(
             "move mug 1 to shelf 1",
             "You move the mug 1 to the shelf 1.",
@@ -154,11 +175,10 @@ def evaluation(*, hostile: str = "") -> dict[str, Any]:
         "success": {"real": _rate(0.66), "wm": _rate(0.7), "w2r": _rate(0.62)},
         "consistency": {
             "cr": 0.94,
+            "num_tasks": 200,
             "agreement": _rate(0.91),
-            "both_won": 123,
-            "false_positives": 17,
-            "false_negatives": 1,
-            "both_lost": 59,
+            "false_positives": _rate(0.085),
+            "false_negatives": _rate(0.005),
             "first_divergence": {"1": 3, "2": 5, "3": 9, "5": 12, "8": 6, "11": 2},
             "never_diverged": 163,
         },
