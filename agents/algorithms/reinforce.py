@@ -1,0 +1,36 @@
+"""REINFORCE with a leave-one-out baseline, RLOO (Ahmadian et al., arXiv 2402.14740)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agents.advantages import check_fraction, is_constant, leave_one_out
+from agents.credits import advantage_credit, episode_return, learnable
+from dyna.types import Credit, TrajectoryGroup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reinforce:
+    """Every action of an episode gets its return minus the mean return of the others.
+
+    A group of equals, or of one, teaches nothing and gives no credit.
+    """
+
+    gamma: float = 1.0
+    """Discount per turn; below 1 a shorter win is worth more."""
+
+    def __post_init__(self) -> None:
+        check_fraction("reinforce gamma", value=self.gamma)
+
+    def __call__(self, groups: Sequence[TrajectoryGroup]) -> list[Credit]:
+        credits: list[Credit | None] = []
+        for group in groups:
+            trajectories = learnable(group)
+            returns = [episode_return(t, gamma=self.gamma) for t in trajectories]
+            if not returns or is_constant(returns):
+                continue
+            for trajectory, advantage in zip(trajectories, leave_one_out(returns), strict=True):
+                advantages = [advantage] * len(trajectory.new_turns)
+                credits.append(advantage_credit(trajectory, advantages=advantages))
+        return [credit for credit in credits if credit is not None]
