@@ -119,7 +119,9 @@ class Renderer:
         for index, turn in enumerate(trajectory.turns):
             tokens = self._action(turn.action)
             ce = credit.ce[index] if credit.ce else 0.0
-            rl = credit.rl[index] if credit.rl else None
+            # Before the branch point someone else acted: there is no advantage, not one of zero.
+            is_new = index >= trajectory.branch_point
+            rl = credit.rl[index] if credit.rl and is_new else None
             if ce or rl is not None:
                 builder.act(
                     tokens, log_probs=turn.action.log_probs, ce=ce, rl=rl, kl=credit.ref_kl
