@@ -44,7 +44,7 @@ class Expert:
     def _carry(self, belief: Belief, goal: StatedGoal) -> str:
         process = goal.family.process
         held = belief.held
-        if held is not None and goal.wants(held) and self._may_still_help(belief, goal, held):
+        if held is not None and goal.wants(held):
             if process is not None and (process.value, held) not in belief.done:
                 tool = self._nearest(belief, lambda r: process in self._processes(r))
                 if tool is not None:
@@ -72,9 +72,6 @@ class Expert:
             if goal.is_target(thing):
                 return _go(belief, place) or f"use {thing}"
         return self._search(belief, (goal.target,), skip=lambda _: False)
-
-    def _may_still_help(self, belief: Belief, goal: StatedGoal, held: str) -> bool:
-        return self._end(belief, goal) is not None and held is not None
 
     def _end(self, belief: Belief, goal: StatedGoal) -> str | None:
         """Where to bring things: for `pick_two`, where one already lies."""

@@ -1,14 +1,15 @@
 """The rules: a house that answers commands in ALFWorld's sentences.
 
-All that never changes is worked out once per house in `HouseTables`, which clones share; a step then
-parses one command, changes a few integers and joins ready-made strings. See `vocabulary` for the
-attribution of rules and sentences.
+All that never changes is worked out once per house in `HouseTables`, which clones share; a step
+then parses one command, changes a few integers and joins ready-made strings. See `vocabulary` for
+the attribution of rules and sentences.
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable
+from typing import ClassVar
 
 from dyna.envs.household.house import House
 from dyna.envs.household.tables import (
@@ -73,7 +74,7 @@ class HouseholdGame:
     def step(self, command: str) -> tuple[str, bool, bool]:
         """(observation, won, valid); a command that is impossible now changes nothing."""
         parsed = self._tables.parse(command)
-        observation = _HANDLERS[parsed[0]](self, parsed[1], parsed[2]) if parsed else None
+        observation = self._HANDLERS[parsed[0]](self, parsed[1], parsed[2]) if parsed else None
         if observation is None:
             return NOTHING_HAPPENS, self.won, False
         return observation, self.won, True
@@ -296,21 +297,20 @@ class HouseholdGame:
     def _help(self, _: int, __: int) -> str:
         return HELP
 
-
-_HANDLERS: dict[str, Callable[[HouseholdGame, int, int], str | None]] = {
-    "look": HouseholdGame._look,
-    "inventory": HouseholdGame._inventory,
-    "help": HouseholdGame._help,
-    "go": HouseholdGame._go,
-    "open": HouseholdGame._open,
-    "close": HouseholdGame._close,
-    "take": HouseholdGame._take,
-    "move": HouseholdGame._move,
-    "clean": HouseholdGame._clean,
-    "heat": HouseholdGame._heat,
-    "cool": HouseholdGame._cool,
-    "slice": HouseholdGame._slice,
-    "use object": HouseholdGame._use,
-    "examine": HouseholdGame._examine_receptacle,
-    "examine object": HouseholdGame._examine_object,
-}
+    _HANDLERS: ClassVar[dict[str, Callable[[HouseholdGame, int, int], str | None]]] = {
+        "look": _look,
+        "inventory": _inventory,
+        "help": _help,
+        "go": _go,
+        "open": _open,
+        "close": _close,
+        "take": _take,
+        "move": _move,
+        "clean": _clean,
+        "heat": _heat,
+        "cool": _cool,
+        "slice": _slice,
+        "use object": _use,
+        "examine": _examine_receptacle,
+        "examine object": _examine_object,
+    }

@@ -25,7 +25,7 @@ from dyna.envs.household.house import (
 from dyna.envs.household.vocabulary import Property, Vocabulary
 from dyna.seeding import derive_seed
 
-SPLITS = ("train", "valid_seen", "valid_unseen")
+SPLITS: tuple[str, ...] = ("train", "valid_seen", "valid_unseen")
 _BUCKETS = 5
 """One layout in five is unseen; one placement in five of a seen layout is `valid_seen`."""
 _MAX_ATTEMPTS = 2000
@@ -40,7 +40,7 @@ class HouseSpec:
     num_objects: int = 4
     """0 for a full-size room's number. What the goal needs is always among them."""
     families: list[str] = field(default_factory=lambda: [Family.PICK_AND_PLACE.value])
-    rooms: list[str] = field(default_factory=list)
+    rooms: list[str] = field(default_factory=list[str])
     """Empty for all rooms of the vocabulary."""
     max_per_kind: int = 2
     """Most receptacles, and most objects, of one kind in a house; full-size rooms have their own

@@ -144,7 +144,7 @@ def choose_goal(
 
 
 def _wanted_kinds(vocabulary: Vocabulary, *, room: str, process: Process | None) -> list[str]:
-    needed = {Property.PICKUPABLE} | ({process.needs} if process else set())
+    needed = {Property.PICKUPABLE, process.needs} if process else {Property.PICKUPABLE}
     return [k for k in vocabulary.rooms[room].objects if needed <= vocabulary.object(k).properties]
 
 
