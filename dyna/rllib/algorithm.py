@@ -1,0 +1,195 @@
+"""`Dyna`: one round of `dyna.loop.DynaLoop` per training step, on RLlib's actors.
+
+RLlib starts and restarts the actors, gathers metrics, and makes the run a Tune trial. What is
+learned, and from what, is the same loop as on a laptop. A checkpoint is ours alone: safetensors,
+JSON and Parquet, complete with the replay buffer, and reading one runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, cast
+
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.core.learner.learner_group import LearnerGroup
+
+from dyna import checkpoint, configuring
+from dyna.files import read_json, write_json
+from dyna.rllib.config import DynaConfig
+from dyna.rllib.crew import RLlibCrew
+from dyna.rllib.env_runner import DynaEnvRunner
+from dyna.rllib.learner import TokenLearner, trainer_arguments
+from dyna.rllib.parts import POLICY, ROLES, Run, find_factory, thaw
+from dyna.rllib.trainer import RLlibTrainer
+from dyna.training.models import load_model
+from dyna.training.trainer import TokenTrainer
+from dyna.types import Metrics
+
+_SETTINGS = "rllib.json"
+_CONFIG = "config.yaml"
+_FORMAT = "dyna-rllib-1"
+
+
+class Dyna(Algorithm):
+    """The Dyna loop as an RLlib algorithm; see `DynaConfig`."""
+
+    @classmethod
+    def get_default_config(cls) -> DynaConfig:
+        return DynaConfig(algo_class=cls)
+
+    def setup(self, config: Any) -> None:
+        super().setup(config)
+        settings = cast(DynaConfig, self.config)
+        self.run_config = thaw(settings.run_config)
+        self.round = -1
+        """The last round that was finished; -1 before the first, which is number 0."""
+        self._rounds: Iterator[tuple[int, Metrics]] | None = None
+        runner = cast(DynaEnvRunner, self.env_runner_group.local_env_runner)
+        self.crew = RLlibCrew(
+            group=self.env_runner_group,
+            player=runner.player,
+            min_healthy=min(settings.min_healthy_env_runners, settings.num_env_runners),
+            sample_timeout_s=settings.sample_timeout_s,
+            recovery_timeout_s=settings.env_runner_restore_timeout_s,
+        )
+        self.run: Run = find_factory(settings.build).build_run(
+            self.run_config,
+            player=runner.player,
+            crew=self.crew,
+            trainers=self._make_trainers(),
+        )
+        self.crew.published = self.run.published
+
+    def training_step(self) -> None:
+        """Play one round, the first being round 0, and log its numbers under `dyna`.
+
+        Raises `RuntimeError` when the configured rounds are over.
+        """
+        if self.round >= self.run_config.rounds:
+            raise RuntimeError(
+                f"all {self.run_config.rounds} rounds are played; raise `rounds` to go on"
+            )
+        if self._rounds is None:
+            self._rounds = self.run.loop.run(
+                first_round=self.round + 1, last_round=self.run_config.rounds
+            )
+        try:
+            self.round, metrics = next(self._rounds)
+        except BaseException:
+            # A generator that raised is spent; the round is played again from its beginning.
+            self._rounds = None
+            raise
+        self._log(metrics | self.crew.metrics())
+
+    def step(self) -> dict[str, Any]:
+        """One round and its result; `done` with the last, so that Tune ends the trial."""
+        result = super().step()
+        result["done"] = self.round >= self.run_config.rounds
+        return result
+
+    def evaluate(self, parallel_train_future: Any = None) -> dict[str, Any]:
+        """Measure policy and model on held-out tasks with the weights of this moment."""
+        return {"dyna": dict(self.run.loop.evaluator.evaluate(max(self.round, 0)))}
+
+    def restore_env_runners(self, env_runner_group: Any) -> list[int]:
+        return self.crew.revive()
+
+    def save_to_path(self, path: str | Path | None = None, **_: Any) -> str:
+        """Write the whole state to a folder: what our parts save, and the configuration.
+
+        Raises `ValueError` before the first round, when there is nothing to save, and what
+        `dyna.checkpoint.save` raises.
+        """
+        if path is None:
+            raise ValueError("save_to_path needs the folder to write to")
+        if self.round < 0:
+            raise ValueError("there is no state before the first round; call train() first")
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = cast(DynaConfig, self.config)
+        configuring.save(self.run_config, path=folder / _CONFIG)
+        write_json(
+            folder / _SETTINGS,
+            value={
+                "format": _FORMAT,
+                "build": settings.build,
+                "min_healthy_env_runners": settings.min_healthy_env_runners,
+                "iteration": self.iteration,
+            },
+        )
+        checkpoint.save(folder, round=self.round, parts=self.run.parts)
+        return str(folder)
+
+    def restore_from_path(self, path: str | Path, *_: Any, **__: Any) -> None:
+        """Continue from what `save_to_path` wrote. No pickle is read.
+
+        Raises `ValueError` when the folder holds no whole checkpoint of this configuration.
+        """
+        folder = Path(path)
+        _read_settings(folder)
+        found = checkpoint.latest(folder)
+        if found is None:
+            raise ValueError(f"{folder} holds no whole checkpoint; restore from another one")
+        self.round = checkpoint.restore(found, parts=self.run.parts)
+        self._rounds = None
+        self.crew.share_policy()
+        self.crew.share_model()
+
+    @classmethod
+    def from_checkpoint(cls, path: Any, filesystem: Any = None, **_: Any) -> Self:
+        """A new algorithm with the saved configuration and state."""
+        folder = Path(path if isinstance(path, str | Path) else path.to_directory())
+        settings = _read_settings(folder)
+        config = cls.get_default_config().dyna(
+            run_config=configuring.load(folder / _CONFIG),
+            build=settings["build"],
+            min_healthy_env_runners=settings["min_healthy_env_runners"],
+        )
+        algorithm = cls(config=config)
+        algorithm.restore_from_path(folder)
+        algorithm._iteration = int(settings["iteration"])
+        return algorithm
+
+    @classmethod
+    def _should_create_evaluation_env_runners(cls, eval_config: Any) -> bool:
+        """Never: the crew that plays for training plays for evaluation too."""
+        return False
+
+    def _make_trainers(self) -> dict[str, TokenTrainer]:
+        group = cast(LearnerGroup, self.learner_group)
+        if group.is_local:
+            # The local learner's own trainers are plain ones: same numbers, to the last bit.
+            return dict(cast(TokenLearner, group._learner).trainers)
+        models = {
+            role: self.run_config.policy.model
+            if role == POLICY
+            else self.run_config.world_model.model
+            for role in ROLES
+        }
+        return {
+            role: RLlibTrainer(
+                load_model(models[role]),
+                group=group,
+                role=role,
+                arguments=trainer_arguments(self.run_config, role=role),
+            )
+            for role in ROLES
+        }
+
+    def _log(self, metrics: Mapping[str, float]) -> None:
+        """As they are: RLlib's default is a moving average that takes a hundred rounds to move."""
+        for name, value in metrics.items():
+            self.metrics.log_value(("dyna", name), value, window=1)
+        self.metrics.log_value(("dyna", "round"), self.round, window=1)
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = read_json(folder / _SETTINGS)
+    if settings.get("format") != _FORMAT:
+        raise ValueError(
+            f"{folder / _SETTINGS} must have format {_FORMAT!r}, got "
+            f"{json.dumps(settings.get('format'))}"
+        )
+    return settings

@@ -1,0 +1,122 @@
+"""The rollout actor: a `LocalCrew` behind RLlib's `EnvRunner`, with stamped weights.
+
+Any exception that leaves a call kills an RLlib actor, and its restart would hide a bug for ever.
+So worlds and policies that break are recorded by `rollout()` as data, and everything else is
+handed back as `Reply.error` for the driver to raise. Nobody samples with weights that are not the
+ones the driver stamped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ray.rllib.env.env_runner import EnvRunner
+from ray.rllib.utils.checkpoints import Checkpointable
+
+from dyna.imagination import Dream
+from dyna.rllib.parts import ROLES, Player, Weights, find_factory, thaw
+from dyna.rollout import EpisodeSpec
+from dyna.types import Trajectory
+
+_log = logging.getLogger(__name__)
+
+Stamps: TypeAlias = dict[str, int]
+"""By role, the number of the push that a player's weights came with; 0 as it was built."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a call to an env runner comes back with."""
+
+    worker_index: int
+    trajectories: tuple[Trajectory, ...] = ()
+    is_stale: bool = False
+    """It has other weights than it was told to play with, and has played nothing."""
+    error: str = ""
+    """A traceback: the fault is in the code, not in a world."""
+
+
+class DynaEnvRunner(EnvRunner, Checkpointable):
+    """Plays episodes and dreams with parts of its own, made by the configured factory."""
+
+    def __init__(self, *, config: Any, **kwargs: Any) -> None:
+        super().__init__(config=config, **kwargs)
+        run_config = thaw(self.config.run_config)
+        self.player: Player = find_factory(self.config.build).build_player(run_config)
+        self.stamps: Stamps = dict.fromkeys(ROLES, 0)
+
+    def sample(
+        self,
+        *,
+        specs: Sequence[EpisodeSpec] = (),
+        dreams: Sequence[Dream] = (),
+        stamps: Mapping[str, int] | None = None,
+        **_: Any,
+    ) -> Reply:
+        """Play `specs` in the real world, then `dreams` in the model, in their order."""
+        index = int(self.worker_index or 0)
+        if stamps is not None and dict(stamps) != self.stamps:
+            return Reply(worker_index=index, is_stale=True)
+        try:
+            played = self.player.crew.play(specs) if specs else []
+            played += self.player.crew.imagine(dreams) if dreams else []
+        except Exception:
+            _log.exception("an env runner cannot play")
+            return Reply(worker_index=index, error=traceback.format_exc())
+        self.num_env_steps_sampled_lifetime += sum(len(t.new_turns) for t in played)
+        return Reply(worker_index=index, trajectories=tuple(played))
+
+    def load(self, role: str, *, weights: Weights, stamp: int) -> Reply:
+        """Take the weights that the driver pushes."""
+        index = int(self.worker_index or 0)
+        try:
+            self.player.stores[role].load_weights(weights.tensors, version=weights.version)
+        except Exception:
+            _log.exception("an env runner cannot load weights")
+            return Reply(worker_index=index, error=traceback.format_exc())
+        self.stamps[role] = stamp
+        return Reply(worker_index=index)
+
+    def versions(self) -> dict[str, int]:
+        """The version of each role's weights."""
+        return {role: store.weights_version for role, store in self.player.stores.items()}
+
+    def process_id(self) -> int:
+        return os.getpid()
+
+    def assert_healthy(self) -> None:
+        assert self.player.crew is not None
+
+    def get_spaces(self) -> dict[str, tuple[Any, Any]]:
+        """None: what is said and heard here is text, which no gym space describes."""
+        return {}
+
+    def get_metrics(self) -> Any:
+        return self.metrics.reduce()
+
+    def get_state(
+        self,
+        components: str | Collection[str] | None = None,
+        *,
+        not_components: str | Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Nothing: weights come by `load`, and a player keeps nothing else between calls."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """RLlib sends states without waiting for them to arrive; weights never come this way."""
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (), {"config": self.config, "worker_index": self.worker_index}
+
+    def get_checkpointable_components(self) -> list[tuple[str, Any]]:
+        return []
+
+    def stop(self) -> None:
+        return

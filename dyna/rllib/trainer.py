@@ -1,0 +1,147 @@
+"""A `TokenTrainer` whose work is done by the learners of a `LearnerGroup`.
+
+It holds a replica of the model, always equal to the learners', so that whoever scores, copies or
+saves weights in the driver needs not know where they were trained. A checkpoint is the same as an
+in-process trainer's: a run may be resumed with another number of learners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.rllib.core.learner.learner_group import LearnerGroup
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dyna.rllib.learner import TokenLearner
+from dyna.training.trainer import TokenTrainer
+from dyna.types import Metrics, TrainingSample
+
+
+class RLlibTrainer(TokenTrainer):
+    """The driver's handle on module `role` of `group`, which has remote learners."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        group: LearnerGroup,
+        role: str,
+        arguments: dict[str, Any],
+    ) -> None:
+        """`model` becomes the replica; `arguments` are those of `TokenTrainer`."""
+        super().__init__(model, **arguments)
+        self._group = group
+        self._role = role
+
+    def train(
+        self,
+        samples: Sequence[TrainingSample],
+        *,
+        epochs: float,
+        seed: int,
+        learning_rate: float | None = None,
+        ce_scale: float = 1.0,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> Metrics:
+        """As `TokenTrainer.train`; `on_step` is called once, when all is done.
+
+        Raises `RuntimeError` when a learner died: resume from the last checkpoint.
+        """
+        arguments = {
+            "epochs": epochs,
+            "seed": seed,
+            "learning_rate": learning_rate,
+            "ce_scale": ce_scale,
+        }
+        ref = ray.put(list(samples))
+        answers = self._each(partial(_train, role=self._role, ref=ref, arguments=arguments))
+        problems = [answer for answer in answers if isinstance(answer, str)]
+        if problems:
+            raise FloatingPointError(problems[0])
+        metrics: Metrics = answers[0]
+        num_steps = int(metrics["optimizer_steps"])
+        if num_steps:
+            self.version += 1
+            self._pull()
+            if on_step is not None:
+                on_step(num_steps, num_steps)
+        return metrics
+
+    def forward_backward(self, *_: Any, **__: Any) -> Metrics:
+        raise NotImplementedError("the learners take their steps together; call train")
+
+    def optimizer_step(self, learning_rate: float) -> float:
+        raise NotImplementedError("the learners take their steps together; call train")
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        super().load_weights(weights)
+        self._each(partial(_load_weights, role=self._role, ref=ray.put(weights)))
+
+    def freeze_reference(self) -> None:
+        super().freeze_reference()
+        self._each(partial(_freeze_reference, role=self._role))
+
+    def save(self, folder: str) -> None:
+        """Write what `TokenTrainer.save` would; the first learner speaks for all."""
+        files: dict[str, bytes] = self._each(partial(_export, role=self._role))[0]
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (path / name).write_bytes(content)
+
+    def load(self, folder: str) -> None:
+        """Restore every learner. Raises as `TokenTrainer.load` does, before any has changed."""
+        super().load(folder)
+        files = {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+        self._each(partial(_restore, role=self._role, ref=ray.put(files)))
+
+    def _pull(self) -> None:
+        weights = self._each(partial(_weights, role=self._role))[0]
+        self.model.load_state_dict(weights)
+
+    def _each(self, call: Callable[[TokenLearner], Any]) -> list[Any]:
+        """The answers of all learners, in their order."""
+        results = self._group.foreach_learner(call).result_or_errors
+        errors = [result.get() for result in results if not result.ok]
+        if errors:
+            raise RuntimeError(
+                f"a learner of {self._role!r} failed; resume from the last checkpoint"
+            ) from errors[0]
+        if len(results) < len(self._group):
+            raise RuntimeError(
+                f"{len(self._group) - len(results)} learners of {self._role!r} are gone; resume "
+                "from the last checkpoint"
+            )
+        return [result.get() for result in results]
+
+
+def _train(
+    learner: TokenLearner, *, role: str, ref: Any, arguments: dict[str, Any]
+) -> Metrics | str:
+    return learner.train_on(role, samples=ray.get(ref), arguments=arguments)
+
+
+def _load_weights(learner: TokenLearner, *, role: str, ref: Any) -> None:
+    learner.trainers[role].load_weights(ray.get(ref))
+
+
+def _freeze_reference(learner: TokenLearner, *, role: str) -> None:
+    learner.trainers[role].freeze_reference()
+
+
+def _weights(learner: TokenLearner, *, role: str) -> dict[str, Tensor] | None:
+    """From the first learner alone: all hold the same."""
+    return learner.trainers[role].weights() if learner._learner_index == 0 else None
+
+
+def _export(learner: TokenLearner, *, role: str) -> dict[str, bytes] | None:
+    return learner.export(role) if learner._learner_index == 0 else None
+
+
+def _restore(learner: TokenLearner, *, role: str, ref: Any) -> None:
+    learner.restore(role, files=ray.get(ref))
