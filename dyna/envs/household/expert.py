@@ -11,7 +11,14 @@ from enum import StrEnum
 
 from dyna.envs.household.alfworld_vocabulary import ALFWORLD
 from dyna.envs.household.house import Family
-from dyna.envs.household.transcript import Belief, StatedGoal, kind_of, read_transcript
+from dyna.envs.household.transcript import (
+    Belief,
+    StatedGoal,
+    go,
+    kind_of,
+    reach,
+    read_transcript,
+)
 from dyna.envs.household.vocabulary import Vocabulary
 from dyna.types import Context
 
@@ -48,15 +55,15 @@ class Expert:
             if process is not None and (process.value, held) not in belief.done:
                 tool = self._nearest(belief, lambda r: process in self._processes(r))
                 if tool is not None:
-                    return _go(belief, tool) or f"{process.value} {held} with {tool}"
+                    return go(belief, place=tool) or f"{process.value} {held} with {tool}"
             end = self._end(belief, goal)
-            return "look" if end is None else _reach(belief, end) or f"move {held} to {end}"
+            return "look" if end is None else reach(belief, place=end) or f"move {held} to {end}"
         if held is not None:
             return self._put_down(belief, held)
         end = self._end(belief, goal)
         for thing, place in belief.places.items():
             if goal.wants(thing) and not self._is_placed(belief, goal, thing, place, end):
-                return _reach(belief, place) or f"take {thing} from {place}"
+                return reach(belief, place=place) or f"take {thing} from {place}"
         return self._search(belief, goal.objects, skip=lambda r: self._is_hopeless(goal, r))
 
     def _examine(self, belief: Belief, goal: StatedGoal) -> str:
@@ -66,11 +73,11 @@ class Expert:
         if held is None:
             for thing, place in places.items():
                 if goal.wants(thing):
-                    return _reach(belief, place) or f"take {thing} from {place}"
+                    return reach(belief, place=place) or f"take {thing} from {place}"
             return self._search(belief, goal.objects, skip=lambda _: False)
         for thing, place in places.items():
             if goal.is_target(thing):
-                return _go(belief, place) or f"use {thing}"
+                return go(belief, place=place) or f"use {thing}"
         return self._search(belief, (goal.target,), skip=lambda _: False)
 
     def _end(self, belief: Belief, goal: StatedGoal) -> str | None:
@@ -99,7 +106,7 @@ class Expert:
         place = self._nearest(
             belief, lambda r: self.vocabulary.can_hold(kind_of(r), object_kind=kind_of(held))
         )
-        return "look" if place is None else _reach(belief, place) or f"move {held} to {place}"
+        return "look" if place is None else reach(belief, place=place) or f"move {held} to {place}"
 
     def _processes(self, receptacle: str) -> frozenset[str]:
         kind = kind_of(receptacle)
@@ -126,7 +133,7 @@ class Expert:
             here = belief.receptacles.index(belief.location) if belief.location else -1
             return f"go to {belief.receptacles[(here + 1) % len(belief.receptacles)]}"
         if belief.location in hopeful:
-            return _reach(belief, belief.location) or f"examine {belief.location}"
+            return reach(belief, place=belief.location) or f"examine {belief.location}"
         if self.order is SearchOrder.LIKELY:
             kinds = {word if " " not in word else kind_of(word) for word in words}
             hopeful.sort(key=lambda r: self._rank(r, kinds=kinds))
@@ -146,15 +153,3 @@ def expert_command(context: Context) -> str:
 
 
 _ALFWORLD_EXPERT = Expert(ALFWORLD)
-
-
-def _go(belief: Belief, place: str) -> str | None:
-    """The step towards a place; None when already there."""
-    return None if belief.location == place else f"go to {place}"
-
-
-def _reach(belief: Belief, place: str) -> str | None:
-    """The step towards a place's inside; None when there and open."""
-    if step := _go(belief, place):
-        return step
-    return f"open {place}" if belief.is_closed(place) else None

@@ -103,10 +103,30 @@ class Belief:
     done: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     """(process or `use`, object) seen to happen and not undone."""
 
+    moves: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """(object, receptacle) of every move so far."""
+    lit: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, str | None]])
+    """(lamp, what was held) of every lamp turned on."""
+
     @property
     def places(self) -> dict[str, str]:
         """Each known object's receptacle; what is held is in none."""
         return {thing: place for place, things in self.contents.items() for thing in things}
+
+    def has_missed(self, goal: StatedGoal) -> bool:
+        """Whether something right was put wrong, something wrong put right, or a lamp lit in vain.
+
+        The game goes on, so a move of the right thing to the right place was not the whole task;
+        where that alone is no mistake, as for `pick_two`, it does not count.
+        """
+        if any(goal.is_target(lamp) for lamp, _ in self.lit):
+            return True
+        needs_process = goal.family.process is not None
+        return any(
+            goal.wants(thing) != goal.is_target(place)
+            or (needs_process and goal.wants(thing) and goal.is_target(place))
+            for thing, place in self.moves
+        )
 
     def is_closed(self, receptacle: str) -> bool:
         return self.is_open.get(receptacle) is False
@@ -156,6 +176,7 @@ def _read_observation(belief: Belief, text: str) -> None:
     elif move := _MOVE.match(text):
         belief.contents.setdefault(move[2], []).append(move[1])
         belief.held = None
+        belief.moves.append((move[1], move[2]))
     elif process := _PROCESS.match(text):
         belief.done.add((process[1], process[2]))
         undone = {"heat": "cool", "cool": "heat"}.get(process[1])
@@ -163,3 +184,16 @@ def _read_observation(belief: Belief, text: str) -> None:
             belief.done.discard((undone, process[2]))
     elif use := _TURN_ON.match(text):
         belief.done.add(("use", use[1]))
+        belief.lit.append((use[1], belief.held))
+
+
+def go(belief: Belief, *, place: str) -> str | None:
+    """The step towards a place; None when already there."""
+    return None if belief.location == place else f"go to {place}"
+
+
+def reach(belief: Belief, *, place: str) -> str | None:
+    """The step towards a place's inside; None when there and open."""
+    if step := go(belief, place=place):
+        return step
+    return f"open {place}" if belief.is_closed(place) else None
