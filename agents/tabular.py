@@ -6,11 +6,11 @@ one state per visit, so experience that costs nothing, imagined experience, is w
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from dyna.files import read_json, write_json
 from dyna.types import (
     Action,
     Context,
@@ -127,20 +127,20 @@ class TabularPolicy:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         content = {"format": _FORMAT, "version": self.version, "values": self._values}
-        (path / "table.json").write_text(json.dumps(content), encoding="utf-8")
+        write_json(path / "table.json", value=content)
 
     def load(self, folder: str) -> None:
-        """Restore what `save` wrote; raises `ValueError` for anything else."""
+        """Restore what `save` wrote; raises `FileNotFoundError` or `ValueError` else."""
         path = Path(folder) / "table.json"
+        content = read_json(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
             if content["format"] != _FORMAT:
                 raise ValueError(f"its format is {content['format']!r}")
             values = {
                 s: {c: float(q) for c, q in row.items()} for s, row in content["values"].items()
             }
             version = int(content["version"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{str(path)!r} is no saved tabular policy ({error!r}); restore an older one"
             ) from error

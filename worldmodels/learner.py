@@ -7,7 +7,6 @@ no round, out of no buffer. A refused candidate is dropped: training goes on fro
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dyna.config import WorldModelLearnerConfig
 from dyna.evaluation.fidelity import TurnScore
+from dyna.files import read_json, write_json
 from dyna.protocols import ReplayBuffer
 from dyna.rendering import Renderer
 from dyna.replay.parquet import read_trajectories, write_trajectories
@@ -230,10 +230,13 @@ class LLMWorldModelLearner:
             "num_updates": self._num_updates,
             "num_refused": self._num_refused,
         }
-        (path / "learner.json").write_text(json.dumps(state), encoding="utf-8")
+        write_json(path / "learner.json", value=state)
 
     def load(self, folder: str) -> None:
-        """Restore what `save` wrote. Raises `ValueError` naming what is missing or damaged."""
+        """Restore what `save` wrote.
+
+        Raises `FileNotFoundError` or `ValueError` naming what is missing or damaged.
+        """
         path = Path(folder)
         state = _read_state(path / "learner.json")
         self._trainer.load(str(path / "trainer"))
@@ -265,15 +268,13 @@ def _num_turns(trajectories: Sequence[Trajectory]) -> int:
 
 
 def _read_state(path: Path) -> dict[str, int]:
+    state = read_json(path)
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
         return {name: int(state[name]) for name in ("version", "num_updates", "num_refused")}
-    except FileNotFoundError as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{str(path)!r} does not exist: no world-model learner was saved there"
+            f"{str(path)!r} is no state of a world-model learner ({error!r}); restore an older one"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} is damaged ({error!r}); restore an older one") from error
 
 
 __all__ = ["LLMWorldModelLearner"]

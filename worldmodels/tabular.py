@@ -7,12 +7,12 @@ which makes it the oracle of the architecture: if the loop fails with it, the lo
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dyna.files import read_json, write_json
 from dyna.protocols import ReplayBuffer
 from dyna.types import Action, Context, Metrics, Outcome, Source, StopReason, Trajectory
 
@@ -81,20 +81,20 @@ class TabularWorldModel:
             for (state, command), counts in self._counts.items()
         ]
         content = {"format": _FORMAT, "version": self.version, "table": table}
-        (path / "table.json").write_text(json.dumps(content), encoding="utf-8")
+        write_json(path / "table.json", value=content)
 
     def load(self, folder: str) -> None:
-        """Restore what `save` wrote; raises `ValueError` for anything else."""
+        """Restore what `save` wrote; raises `FileNotFoundError` or `ValueError` else."""
         path = Path(folder) / "table.json"
+        content = read_json(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
             if content["format"] != _FORMAT:
                 raise ValueError(f"its format is {content['format']!r}")
             counts = {
                 (state, command): Counter({(o, r, t, s): n for o, r, t, s, n in answers})
                 for state, command, answers in content["table"]
             }
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{str(path)!r} is no saved tabular world model ({error!r}); restore an older one"
             ) from error
