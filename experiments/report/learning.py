@@ -181,7 +181,7 @@ def dreams_figure(run: Run) -> str:
     ]
     return line_chart(
         [entry for entry in series if entry.points],
-        frame=Frame(x=round_axis(rounds), y=y),
+        frame=Frame(x=round_axis(rounds), y=y, width=470, right=96),
         tips=tips,
         label="Untrusted and unreadable dreams, and invalid actions in them, by round",
     )

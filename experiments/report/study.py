@@ -136,7 +136,7 @@ def _column(arm: Arm, *, x: float, floor: float, span: float) -> str:
         place = x - 44 + 6.0 * (i - (num - 1) / 2) * min(1.0, 5 / num)
         title = f"{arm.name}, seed {i + 1} of {num}: {value:.3f}"
         dot = marker(place, at(value), shape="circle", css="seed", title=title)
-        parts.append(f'<g fill-opacity="0.55" stroke="none">{dot}</g>')
+        parts.append(f'<g fill-opacity="0.65" stroke="none">{dot}</g>')
     parts.append("</g>")
     parts.append(text(f"{rate.rate:.2f}", x=x + 26, y=mean + 5, css="value"))
     parts.append(text(arm.name, x=x, y=floor + 22, css="name", anchor="middle"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -71,7 +72,7 @@ def built(folder: Path) -> Page:
     return Page(build_report(folder).read_text())
 
 
-def write_metrics(folder: Path, *rounds: dict[str, float | None]) -> Path:
+def write_metrics(folder: Path, *rounds: Mapping[str, float | None]) -> Path:
     folder.mkdir(exist_ok=True)
     lines = [json.dumps({"round": i, "metrics": row}) for i, row in enumerate(rounds)]
     (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
