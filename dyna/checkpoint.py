@@ -21,7 +21,8 @@ from dyna.protocols import Stateful
 MARKER = "complete.json"
 
 _PART = re.compile(r"[a-z][a-z0-9_]*")
-_ROUND = re.compile(r"round_(\d{6,})")
+_ROUND = re.compile(r"(?:round|replaced)_(\d{6,})")
+"""`replaced_` is one that a newer save of its round was about to replace when it was killed."""
 _RUNS_CODE_WHEN_READ = frozenset({".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib"})
 _log = logging.getLogger(__name__)
 
@@ -63,12 +64,14 @@ def save(run: str | Path, *, round: int, parts: Mapping[str, Stateful]) -> Path:
 
 
 def latest(run: str | Path) -> Path | None:
-    """The newest whole checkpoint, None if there is none; damaged ones are skipped and logged."""
+    """The newest whole checkpoint, None if there is none; damaged ones are skipped and logged.
+
+    Only reads, so it may be called while another process writes.
+    """
     folder = checkpoints_folder(run)
     if not folder.is_dir():
         return None
-    _tidy(folder)
-    for path in sorted(_rounds(folder), reverse=True, key=round_of):
+    for path in _newest_first(folder):
         try:
             verify(path)
         except CheckpointError as error:
@@ -78,14 +81,15 @@ def latest(run: str | Path) -> Path | None:
     return None
 
 
-def restore(folder: str | Path, *, parts: Mapping[str, Stateful]) -> int:
+def restore(folder: str | Path, *, parts: Mapping[str, Stateful], partial: bool = False) -> int:
     """Load every part, after checking every file, and return the round.
 
-    Raises `CheckpointError` if the folder is not whole or its parts are not those asked for.
+    Raises `CheckpointError` if the folder is not whole or its parts are not those asked for; with
+    `partial` it may hold more, for readers such as an evaluation that need only some.
     """
     marker = verify(folder)
     saved = set(marker["parts"])
-    if saved != set(parts):
+    if not saved >= set(parts) or (saved != set(parts) and not partial):
         raise CheckpointError(
             f"checkpoint {folder} holds the parts {sorted(saved)}, the run has {sorted(parts)}; "
             "resume with the configuration that the run began with"
@@ -122,7 +126,7 @@ def prune(run: str | Path, *, keep: int) -> None:
     if keep < 1:
         raise ValueError(f"checkpoints to keep must be >= 1, got {keep}")
     kept = 0
-    for path in sorted(_rounds(checkpoints_folder(run)), reverse=True, key=round_of):
+    for path in _newest_first(checkpoints_folder(run)):
         if kept >= keep:
             shutil.rmtree(path)
         else:
@@ -140,8 +144,9 @@ def round_of(folder: Path) -> int:
     return int(match[1])
 
 
-def _rounds(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if _ROUND.fullmatch(path.name)]
+def _newest_first(folder: Path) -> list[Path]:
+    found = [path for path in folder.iterdir() if _ROUND.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (round_of(path), path.name), reverse=True)
 
 
 def _tidy(folder: Path) -> None:

@@ -77,7 +77,7 @@ def test_ece_is_a_share_and_zero_for_a_knowing_model(
 def test_senseless_confidences_are_refused() -> None:
     with pytest.raises(ValueError, match="NaN"):
         coverage_risk_curve([math.nan], correct=[True])
-    with pytest.raises(ValueError, match="got 1.5"):
+    with pytest.raises(ValueError, match=r"got 1\.5"):
         expected_calibration_error([1.5], correct=[True])
     with pytest.raises(ValueError, match="2 confidences for 1 outcomes"):
         area_under_risk([0.1, 0.2], correct=[True])
