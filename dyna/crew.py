@@ -42,7 +42,7 @@ class LocalCrew:
 
     def play(self, specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
         """Raises `KeyError` for a behavior that nobody in the crew has."""
-        make = isolate(self.world.make, self.config.isolation)
+        make = isolate(self.world.make, isolation=self.config.isolation)
         played: dict[str, Trajectory] = {}
         for behavior in dict.fromkeys(spec.behavior for spec in specs):
             episodes = rollout(

@@ -1,8 +1,8 @@
 """A tokenizer for tiny models, trained on a world's own text.
 
-Text worlds speak in templates ("On the shelf 1, you see a mug 2."). A tiny model learns them fastest
-when an entity ("mug 2") is one token and the words between entities are few. Whatever was not
-learned falls back to words, then bytes, so every text survives: decode(encode(x)) == x.
+Text worlds speak in templates ("On the shelf 1, you see a mug 2."). A tiny model learns them
+fastest when an entity ("mug 2") is one token and the words between entities are few. Whatever was
+not learned falls back to words, then bytes, so every text survives: decode(encode(x)) == x.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def train_tokenizer(
 
 
 def _phrases(texts: list[str], *, kinds: list[str], max_phrases: int, min_count: int) -> list[str]:
+    ends = r"(?<=[.\n])(?= )|(?<=\n)(?=[^ \n])"
     if kinds:
         names = "|".join(sorted(kinds, key=len, reverse=True))
-        cut = re.compile(rf"\b(?:{names})(?: \d+)?\b|(?<=[.\n])(?= )")
-    else:
-        cut = re.compile(r"(?<=[.\n])(?= )")
+        ends = rf"\b(?:{names})(?: \d+)?\b|{ends}"
+    cut = re.compile(ends)
     counts = Counter(piece for text in texts for piece in cut.split(text) if piece)
     frequent = [piece for piece, count in counts.most_common(max_phrases) if count >= min_count]
     return [piece for piece in frequent if len(piece) > 1]

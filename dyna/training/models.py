@@ -22,6 +22,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
     Qwen2Config,
 )
 
@@ -32,6 +33,7 @@ BASE_MODEL = "base"
 """The name under which the checkpoint in the package goes."""
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
 _SINGLE_FILE = "model.safetensors"
 _SHARD_INDEX = "model.safetensors.index.json"
 
@@ -80,8 +82,17 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     is_folder = _is_folder(config.path)
     if is_folder:
         _check_files(Path(path), needed=("tokenizer.json", "tokenizer_config.json"))
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=is_folder)
+    # By the model's type AutoTokenizer would give a Qwen2 model Qwen2's way of splitting text,
+    # whatever the folder's own tokenizer says.
+    own = is_folder and _tokenizer_class(Path(path)) in _GENERIC_TOKENIZERS
+    load = PreTrainedTokenizerFast if own else AutoTokenizer
+    tokenizer = load.from_pretrained(path, local_files_only=is_folder)
     return cast("PreTrainedTokenizerBase", tokenizer)
+
+
+def _tokenizer_class(folder: Path) -> str:
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    return str(settings.get("tokenizer_class", ""))
 
 
 def tiny_config(
