@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ATTENTION_NAME = "dyna_slots"
 """What the attention function is registered as."""
 _LENGTH_STEP = 32
-"""Keys are read up to the longest row, rounded up to a multiple of this."""
+"""Slots per row are a multiple of this."""
 _UNSUPPORTED_ARGUMENTS = ("softcap", "s_aux", "position_bias")
 """What some models' attention adds to the plain one; ours would silently leave it out."""
 
@@ -46,7 +46,7 @@ class _SingleTokens:
     num_rows: int
     """The range is rows 0 to `num_rows`; those without a new token are computed and dropped."""
     rows: torch.Tensor | None  # [S] None when every row of the range has a token
-    mask: torch.Tensor  # [num_rows, 1, 1, K] bool
+    bias: torch.Tensor  # [num_rows, 1, 1, K] 0 or minus infinity
     num_keys: int
 
 
@@ -73,11 +73,10 @@ class Plan:
     num_singles: int
 
 
-def make_plan(spans: Sequence[Span], *, device: torch.device) -> Plan:
-    """Lay `spans` out as one packed sequence in the given order.
-
-    Spans of one token must come first, in rising order of rows.
-    """
+def _make_plan(
+    spans: Sequence[Span], *, capacity: int, dtype: torch.dtype, device: torch.device
+) -> Plan:
+    """Lay `spans` out as one packed sequence in the given order."""
     lengths = np.array([span.length for span in spans])
     rows = np.array([span.row for span in spans])
     starts = np.array([span.start for span in spans])
@@ -90,13 +89,20 @@ def make_plan(spans: Sequence[Span], *, device: torch.device) -> Plan:
         token_rows, positions = np.repeat(rows, lengths), np.repeat(starts, lengths) + offsets
     singles = many = None
     if num_singles:
-        singles = _plan_singles(rows[:num_singles], starts=starts[:num_singles], device=device)
+        singles = _plan_singles(
+            rows[:num_singles],
+            starts=starts[:num_singles],
+            capacity=capacity,
+            dtype=dtype,
+            device=device,
+        )
     if num_singles < len(spans):
         many = _plan_many(
             rows[num_singles:],
             starts=starts[num_singles:],
             lengths=lengths[num_singles:],
             offset=num_singles,
+            capacity=capacity,
             device=device,
         )
     return Plan(
@@ -117,18 +123,32 @@ def _round_up(length: int) -> int:
     return -(-length // _LENGTH_STEP) * _LENGTH_STEP
 
 
+def _num_keys(longest: int, *, capacity: int) -> int:
+    """How many slots of each row to read: all of them, unless most are beyond the longest row.
+
+    Whole rows are contiguous in memory, and a product of contiguous matrices is twice as fast.
+    """
+    return capacity if 2 * longest > capacity else _round_up(longest)
+
+
 def _plan_singles(
-    rows: NDArray[np.int64], *, starts: NDArray[np.int64], device: torch.device
+    rows: NDArray[np.int64],
+    *,
+    starts: NDArray[np.int64],
+    capacity: int,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> _SingleTokens:
     num_rows = int(rows[-1]) + 1
-    num_keys = _round_up(int(starts.max()) + 1)
+    num_keys = _num_keys(int(starts.max()) + 1, capacity=capacity)
     limits = np.zeros(num_rows, dtype=np.int64)
     limits[rows] = starts
-    mask = np.arange(num_keys)[None, :] <= limits[:, None]
+    is_hidden = np.arange(num_keys)[None, :] > limits[:, None]
+    bias = np.where(is_hidden, np.float32(-np.inf), np.float32(0.0))
     return _SingleTokens(
         num_rows=num_rows,
         rows=None if len(rows) == num_rows else _to(rows, device=device),
-        mask=_to(mask, device=device)[:, None, None],
+        bias=_to(bias, device=device).to(dtype)[:, None, None],
         num_keys=num_keys,
     )
 
@@ -139,10 +159,11 @@ def _plan_many(
     starts: NDArray[np.int64],
     lengths: NDArray[np.int64],
     offset: int,
+    capacity: int,
     device: torch.device,
 ) -> _ManyTokens:
     num_queries = int(lengths.max())
-    num_keys = _round_up(int((starts + lengths).max()))
+    num_keys = _num_keys(int((starts + lengths).max()), capacity=capacity)
     steps = np.minimum(np.arange(num_queries)[None, :], lengths[:, None] - 1)  # [M, Q]
     first = offset + lengths.cumsum() - lengths  # [M]
     mask = np.arange(num_keys)[None, None, :] <= (starts[:, None] + steps)[:, :, None]
@@ -159,14 +180,20 @@ def _plan_many(
 
 
 class SlotCache:
-    """Keys and values of every layer: one fixed slot per row and position.
+    """Keys and values of every layer: one slot per row and position.
 
-    Slots are allocated when a layer first writes, in the shape and dtype it writes.
+    Slots are allocated when a layer first writes, in the shape and dtype it writes, and grow with
+    the longest row: what lies close together is read faster than what is spread out.
     """
 
-    def __init__(self, *, num_rows: int, max_context: int) -> None:
+    def __init__(
+        self, *, num_rows: int, max_context: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
         self._num_rows = num_rows
-        self._max_context = _round_up(max_context)
+        self._max_capacity = _round_up(max_context)
+        self._capacity = min(4 * _LENGTH_STEP, self._max_capacity)
+        self._dtype = dtype
+        self._device = device
         self._keys: dict[int, torch.Tensor] = {}  # layer -> [R, H, C, D]
         self._values: dict[int, torch.Tensor] = {}
         self.plan: Plan | None = None
@@ -175,6 +202,27 @@ class SlotCache:
     def layers(self) -> set[int]:
         """The layers that have written so far."""
         return set(self._keys)
+
+    def prepare(self, spans: Sequence[Span]) -> Plan:
+        """Make room for the new tokens of one forward pass, and say how it goes.
+
+        Spans of one token must come first, and both kinds in rising order of rows.
+        """
+        self._reserve(max(span.start + span.length for span in spans))
+        self.plan = _make_plan(
+            spans, capacity=self._capacity, dtype=self._dtype, device=self._device
+        )
+        return self.plan
+
+    def _reserve(self, length: int) -> None:
+        if length <= self._capacity:
+            return
+        grown = _round_up(length + self._capacity // 8)
+        self._capacity = min(grown, self._max_capacity)
+        for slots in (self._keys, self._values):
+            for layer, old in slots.items():
+                slots[layer] = self._allocate(old)
+                slots[layer][:, :, : old.shape[2]] = old
 
     def copy_prefix(self, source: int, *, target: int, length: int) -> None:
         """Give row `target` the first `length` positions of row `source`."""
@@ -197,7 +245,7 @@ class SlotCache:
 
     def _allocate(self, like: torch.Tensor) -> torch.Tensor:
         # Zeros, because a masked slot still enters the products and garbage may be NaN.
-        shape = (self._num_rows, like.shape[1], self._max_context, like.shape[3])
+        shape = (self._num_rows, like.shape[1], self._capacity, like.shape[3])
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
 
@@ -232,7 +280,7 @@ def attend(
             raise ValueError(f"{type(module).__name__} needs {name}, which slots do not support")
     plan = slots.plan
     keys, values = slots.write(key, values=value, layer=module.layer_idx)  # pyright: ignore
-    is_grouped = keys.shape[1] != query.shape[1]
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     queries = query[0].transpose(0, 1)  # [T, H, D]
     parts: list[torch.Tensor] = []
     if plan.singles is not None:
@@ -243,7 +291,6 @@ def attend(
                 keys=keys,
                 values=values,
                 scaling=scaling,
-                is_grouped=is_grouped,
             )
         )
     if plan.many is not None:
@@ -254,7 +301,6 @@ def attend(
                 keys=keys,
                 values=values,
                 scaling=scaling,
-                is_grouped=is_grouped,
             )
         )
     out = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -267,21 +313,22 @@ def _attend_singles(
     queries: torch.Tensor,  # [S, H, D]
     keys: torch.Tensor,
     values: torch.Tensor,
-    scaling: float | None,
-    is_grouped: bool,
+    scaling: float,
 ) -> torch.Tensor:  # [S, H, D]
     full = queries
     if plan.rows is not None:
         full = queries.new_zeros((plan.num_rows, *queries.shape[1:]))
         full.index_copy_(0, plan.rows, queries)
-    out = scaled_dot_product_attention(
-        full[:, :, None],
-        keys[: plan.num_rows, :, : plan.num_keys],
-        values[: plan.num_rows, :, : plan.num_keys],
-        attn_mask=plan.mask,
-        scale=scaling,
-        enable_gqa=is_grouped,
-    )[:, :, 0]
+    num_heads, size = queries.shape[1:]
+    num_groups = keys.shape[1]
+    # Heads that share keys lie side by side: one matrix product per row and group of heads.
+    grouped = (full * scaling).reshape(-1, num_heads // num_groups, size)  # [R * G, H / G, D]
+    keys = keys[: plan.num_rows, :, : plan.num_keys].flatten(0, 1)
+    values = values[: plan.num_rows, :, : plan.num_keys].flatten(0, 1)
+    scores = torch.bmm(grouped, keys.transpose(1, 2))
+    scores.view(plan.num_rows, num_groups, -1, plan.num_keys).add_(plan.bias)
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(scores.dtype)
+    out = torch.bmm(weights, values).view(plan.num_rows, num_heads, -1)
     return out if plan.rows is None else out.index_select(0, plan.rows)
 
 
@@ -291,8 +338,7 @@ def _attend_many(
     queries: torch.Tensor,  # [T, H, D]
     keys: torch.Tensor,
     values: torch.Tensor,
-    scaling: float | None,
-    is_grouped: bool,
+    scaling: float,
 ) -> torch.Tensor:  # [sum of lengths, H, D]
     out = scaled_dot_product_attention(
         queries[plan.padded].transpose(1, 2),  # [M, H, Q, D]
@@ -300,7 +346,7 @@ def _attend_many(
         values[plan.rows, :, : plan.num_keys],
         attn_mask=plan.mask,
         scale=scaling,
-        enable_gqa=is_grouped,
+        enable_gqa=keys.shape[1] != queries.shape[1],
     )
     return out.transpose(1, 2).flatten(0, 1).index_select(0, plan.packed)
 

@@ -18,7 +18,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dyna.engines.choices import TrieNode, build_trie
-from dyna.engines.kv_cache import SlotCache, Span, make_plan, slot_attention
+from dyna.engines.kv_cache import SlotCache, Span, slot_attention
 from dyna.engines.rows import RowTable
 from dyna.engines.sampling import sample, uniforms
 from dyna.protocols import Completion, GenerationRequest
@@ -104,7 +104,9 @@ class TransformersEngine:
         self._max_context = max_context
         self._max_read = max_read
         self._vocab_size = model.get_input_embeddings().weight.shape[0]
-        self._cache = SlotCache(num_rows=max_batch, max_context=max_context)
+        self._cache = SlotCache(
+            num_rows=max_batch, max_context=max_context, dtype=model.dtype, device=model.device
+        )
         self._rows = RowTable(num_rows=max_batch, max_context=max_context)
         self._waiting: deque[_Job] = deque()
         self._running: dict[int, _Job] = {}
@@ -321,8 +323,7 @@ class TransformersEngine:
     def _forward(self, token_ids: np.ndarray[Any, Any], *, spans: list[Span]) -> torch.Tensor:
         """Logits [number of spans, V] after the last token of each span."""
         device = self._model.device
-        plan = make_plan(spans, device=device)
-        self._cache.plan = plan
+        plan = self._cache.prepare(spans)
         with slot_attention(self._model):
             output = self._model(
                 input_ids=torch.from_numpy(token_ids).to(device)[None],

@@ -1,7 +1,8 @@
 """How fast the transformers engine generates, beside transformers' own `generate`.
 
 Both sides run in one process on the same model and the same prompts, by turns (A, B, A, B, ...),
-so that whatever else the machine does falls on both. Figures are medians over the pairs.
+so that whatever else the machine does falls on both. Figures are medians over the pairs; the ratio
+of CPU seconds stands beside that of wall seconds, for on a shared machine it varies less.
 """
 
 from __future__ import annotations
@@ -175,21 +176,28 @@ def _compare(
     """Tokens per second of both sides, and the median of the paired ratios."""
     # The first run of each side is warm-up, and shows that both say the same.
     agreement = float((by_engine() == by_generate()).mean())
-    rates: dict[str, list[float]] = {"engine": [], "generate": []}
+    seconds: dict[str, list[float]] = {"engine": [], "generate": []}
+    cpu_seconds: dict[str, list[float]] = {"engine": [], "generate": []}
     for _ in range(num_pairs):
         for name, run in (("engine", by_engine), ("generate", by_generate)):
-            began = time.perf_counter()
+            began, cpu_began = time.perf_counter(), time.process_time()
             run()
-            rates[name].append(num_tokens / (time.perf_counter() - began))
-    ratios = [a / b for a, b in zip(rates["engine"], rates["generate"], strict=True)]
+            seconds[name].append(time.perf_counter() - began)
+            cpu_seconds[name].append(time.process_time() - cpu_began)
     return {
-        "ratio": statistics.median(ratios),
-        "ratios": ratios,
-        "engine_tokens_per_s": statistics.median(rates["engine"]),
-        "generate_tokens_per_s": statistics.median(rates["generate"]),
+        "ratio": _median_ratio(seconds),
+        "ratios": [b / a for a, b in zip(seconds["engine"], seconds["generate"], strict=True)],
+        "cpu_ratio": _median_ratio(cpu_seconds),
+        "engine_tokens_per_s": num_tokens / statistics.median(seconds["engine"]),
+        "generate_tokens_per_s": num_tokens / statistics.median(seconds["generate"]),
         "share_of_equal_tokens": agreement,
         "conversations": NUM_CONVERSATIONS,
         "pairs": num_pairs,
         "seed": SEED,
         **setting,
     }
+
+
+def _median_ratio(seconds: dict[str, list[float]]) -> float:
+    pairs = zip(seconds["engine"], seconds["generate"], strict=True)
+    return statistics.median(b / a for a, b in pairs)
