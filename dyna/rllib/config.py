@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Self
 
+from gymnasium.spaces import Text
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -101,4 +102,11 @@ class DynaConfig(AlgorithmConfig):
 def _spec(model_config: dict[str, Any]) -> RLModuleSpec:
     from dyna.rllib.module import TokenModule
 
-    return RLModuleSpec(module_class=TokenModule, model_config=model_config)
+    # RLlib asks for spaces; nothing is ever drawn from them or checked against them.
+    text = Text(max_length=2**20)
+    return RLModuleSpec(
+        module_class=TokenModule,
+        observation_space=text,
+        action_space=text,
+        model_config=model_config,
+    )

@@ -19,7 +19,7 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 
 from dyna.imagination import Dream
-from dyna.rllib.parts import ROLES, Player, Weights, find_factory, thaw
+from dyna.rllib.parts import POLICY, ROLES, Player, Weights, find_factory, thaw
 from dyna.rollout import EpisodeSpec
 from dyna.types import Trajectory
 
@@ -76,6 +76,8 @@ class DynaEnvRunner(EnvRunner, Checkpointable):
         index = int(self.worker_index or 0)
         try:
             self.player.stores[role].load_weights(weights.tensors, version=weights.version)
+            if role == POLICY:
+                self.player.crew.behaviors["policy"].version = weights.version
         except Exception:
             _log.exception("an env runner cannot load weights")
             return Reply(worker_index=index, error=traceback.format_exc())

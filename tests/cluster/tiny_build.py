@@ -1,0 +1,221 @@
+"""A factory of tiny real parts for the tests on Ray: a corridor, and byte-level language models."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agents.algorithms.grpo import GRPO
+from agents.learner import LLMPolicyLearner
+from agents.llm import LLMPolicy
+from agents.scripted import ExpertPolicy, RandomPolicy
+from dyna.config import (
+    ActionMode,
+    ImaginationConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PolicyLearnerConfig,
+    RealConfig,
+    RunConfig,
+    RuntimeConfig,
+    WorldConfig,
+    WorldModelConfig,
+    WorldModelLearnerConfig,
+)
+from dyna.crew import LocalCrew
+from dyna.engines.transformers import TransformersEngine
+from dyna.envs.corridor import CorridorWorld
+from dyna.ledger import Ledger
+from dyna.loop import Crew, DynaLoop
+from dyna.rendering import Renderer
+from dyna.replay import FifoBuffer
+from dyna.rllib.parts import POLICY, WORLD_MODEL, Player, Run, Weights
+from dyna.rollout import EpisodeSpec
+from dyna.seeding import derive_seed
+from dyna.summary import summarize
+from dyna.training.models import load_model, load_tokenizer
+from dyna.training.trainer import TokenTrainer
+from dyna.types import Context, Metrics, Source, Trajectory
+from worldmodels.learner import LLMWorldModelLearner
+from worldmodels.llm import LLMWorldModel
+
+
+def tiny_config(model_folder: str, **runtime: int) -> RunConfig:
+    """A run of seconds, in `model_folder`'s language model."""
+    model = ModelConfig(path=model_folder, max_context=768)
+    optimizer = OptimizerConfig(tokens_per_batch=512, warmup_steps=1)
+    return RunConfig(
+        name="tiny",
+        seed=3,
+        rounds=3,
+        world=WorldConfig(name="corridor", max_turns=3, params={"num_doors": 2}),
+        policy_learner=PolicyLearnerConfig(
+            optimizer=optimizer, imitation_epochs=1, ref_kl=0.05, demonstration_weight=0.1
+        ),
+        world_model=WorldModelConfig(model=model, max_new_tokens=12),
+        world_model_learner=WorldModelLearnerConfig(
+            optimizer=optimizer, first_epochs=1.0, epochs=1.0
+        ),
+        policy=replace(RunConfig().policy, model=model, actions=ActionMode.ADMISSIBLE),
+        real=RealConfig(demonstrations=2, explorations=2, episodes_per_round=4, group_size=2),
+        imagination=ImaginationConfig(
+            episodes_per_round=8, batches_per_round=1, group_size=4, horizon=2
+        ),
+        runtime=RuntimeConfig(**runtime),
+    )
+
+
+def build_player(config: RunConfig) -> Player:
+    renderer = _renderer(config.policy.model)
+    engines = {
+        POLICY: _engine(config.policy.model),
+        WORLD_MODEL: _engine(config.world_model.model),
+    }
+    crew = MortalCrew(
+        world=CorridorWorld(num_doors=config.world.params["num_doors"], seed=config.seed),
+        behaviors={
+            "policy": LLMPolicy(engines[POLICY], renderer, actions=config.policy.actions),
+            "expert": ExpertPolicy(_way_on),
+            "exploration": RandomPolicy(),
+        },
+        model=LLMWorldModel(
+            engines[WORLD_MODEL], renderer, max_new_tokens=config.world_model.max_new_tokens
+        ),
+        config=config.world,
+        imagination=config.imagination,
+    )
+    return Player(crew=crew, stores=engines)
+
+
+def build_run(
+    config: RunConfig,
+    *,
+    player: Player,
+    crew: Crew,
+    trainers: Mapping[str, TokenTrainer],
+) -> Run:
+    renderer = _renderer(config.policy.model)
+    policy = LLMPolicyLearner(
+        trainers[POLICY],
+        renderer=renderer,
+        algorithm=GRPO(),
+        config=config.policy_learner,
+        seed=config.seed,
+    )
+    model = LLMWorldModelLearner(
+        trainers[WORLD_MODEL], renderer, config.world_model_learner, seed=config.seed
+    )
+    published = {
+        POLICY: lambda: Weights(tensors=policy.trainer.weights(), version=policy.version),
+        WORLD_MODEL: lambda: Weights(tensors=model.live_weights(), version=model.version),
+    }
+
+    def publish(role: str) -> None:
+        live = published[role]()
+        player.stores[role].load_weights(live.tensors, version=live.version)
+
+    player.crew.publish_policy = lambda: publish(POLICY)
+    player.crew.publish_model = lambda: publish(WORLD_MODEL)
+    replay = FifoBuffer(max_transitions=200, max_bytes=10**7, seed=config.seed)
+    journal = MemoryJournal()
+    ledger = Ledger()
+    loop = DynaLoop(
+        world=player.crew.world,
+        crew=crew,
+        replay=replay,
+        model_learner=model,
+        policy_learner=policy,
+        ledger=ledger,
+        evaluator=Evaluation(crew, world=player.crew.world, seed=config.seed),
+        real=config.real,
+        imagination=config.imagination,
+        seed=config.seed,
+        max_turns=config.world.max_turns,
+        journal=journal,
+    )
+    parts: dict[str, Any] = {"policy": policy, "model": model, "replay": replay, "ledger": ledger}
+    return Run(loop=loop, parts=parts, published=published)
+
+
+class MortalCrew(LocalCrew):
+    """Kills its own process, once, where the environment names a file to leave behind.
+
+    `DYNA_TEST_KILL_<play|imagine>` is a path: the first env runner to play (or imagine) writes it,
+    and dies while others work.
+    """
+
+    def play(self, specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
+        played = super().play(specs)
+        _die_once("play")
+        return played
+
+    def imagine(self, dreams: Sequence[Any]) -> list[Trajectory]:
+        imagined = super().imagine(dreams)
+        _die_once("imagine")
+        return imagined
+
+
+class MemoryJournal:
+    """Remembers what was played, by round, for a test to look at."""
+
+    def __init__(self) -> None:
+        self.played: dict[int, list[Trajectory]] = {}
+
+    def read(self, round: int) -> list[Trajectory] | None:
+        return self.played.get(round)
+
+    def write(self, round: int, trajectories: Sequence[Trajectory]) -> None:
+        self.played[round] = list(trajectories)
+
+
+class Evaluation:
+    """Plays two held-out tasks greedily."""
+
+    def __init__(self, crew: Crew, *, world: CorridorWorld, seed: int) -> None:
+        self._crew = crew
+        self._world = world
+        self._seed = seed
+
+    def evaluate(self, round: int) -> Metrics:
+        played = self._crew.play(
+            [
+                EpisodeSpec(
+                    task=task,
+                    episode_id=f"evaluate{round}/{task.id}",
+                    seed=derive_seed(self._seed, "evaluate", task.id),
+                    greedy=True,
+                )
+                for task in self._world.tasks(split="valid_unseen", num=2)
+            ]
+        )
+        return {f"eval/{name}": value for name, value in summarize(played, source=Source.REAL).items()}
+
+
+def _die_once(phase: str) -> None:
+    marker = os.environ.get(f"DYNA_TEST_KILL_{phase}")
+    if not marker:
+        return
+    try:
+        Path(marker).touch(exist_ok=False)
+    except FileExistsError:
+        return
+    time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _way_on(context: Context) -> str:
+    words = (context.start.hidden_state or "").rstrip(".").partition(": ")[2].split(", ")
+    return f"go {words[context.length]}"
+
+
+def _renderer(model: ModelConfig) -> Renderer:
+    return Renderer(load_tokenizer(model), max_context=model.max_context)
+
+
+def _engine(model: ModelConfig) -> TransformersEngine:
+    return TransformersEngine(load_model(model), max_batch=16, max_context=model.max_context)
