@@ -99,6 +99,8 @@ class NearMiss:
         """Take a thing that the task does not ask for but that would fit where it should end."""
         ends = self._targets(belief, goal)
         light = goal.family is Family.EXAMINE_IN_LIGHT
+        if light and not any(goal.is_target(thing) for thing in belief.places):
+            return None  # the expert, which looks for the lamp, would put the thing down again
         others = [
             (thing, place)
             for thing, place in belief.places.items()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from random import Random
 
 from dyna.envs.household.game import HouseholdGame
@@ -99,11 +100,20 @@ def generate_house(
         raise ValueError(f"family {family.value!r} is possible in none of the rooms {rooms}")
     room = rng.choice(possible)
     for _ in range(_MAX_ATTEMPTS):
-        receptacles = _layout(rng, room=room, spec=spec, vocabulary=vocabulary, split=split)
-        house = _furnish(
-            rng, room=room, family=family, receptacles=receptacles, spec=spec, words=vocabulary
+        number = rng.randrange(spec.num_layouts) if spec.num_layouts else rng.getrandbits(62)
+        layout = _layout(
+            number,
+            room=room,
+            num_receptacles=spec.num_receptacles,
+            max_per_kind=spec.max_per_kind,
+            families=tuple(spec.families),
+            vocabulary=vocabulary,
+            split=split and ("valid_unseen" if split == "valid_unseen" else "train"),
         )
-        if house is not None and (split is None or split_of(house) == split):
+        house = _furnish(rng, layout=layout, family=family, spec=spec, vocabulary=vocabulary)
+        if house is None or (split is not None and split_of(house) != split):
+            continue
+        if not HouseholdGame(house).won:
             return house
     raise ValueError(
         f"no house of family {family.value!r} in room {room!r} fits {spec}; "
@@ -111,33 +121,64 @@ def generate_house(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """Receptacles of a room, and where each kind of object may start in it."""
+
+    room: str
+    receptacles: tuple[Receptacle, ...]
+    homes: dict[str, dict[str, list[int]]]
+    """Object kind to receptacle kind to the receptacles of it, by index."""
+
+
+@lru_cache(maxsize=4096)
 def _layout(
-    rng: Random, *, room: str, spec: HouseSpec, vocabulary: Vocabulary, split: str | None
-) -> tuple[Receptacle, ...]:
-    """A layout of the wanted half, seen or unseen, out of the pool that tasks share."""
-    number = rng.randrange(spec.num_layouts) if spec.num_layouts else rng.getrandbits(62)
-    layout_rng = Random(derive_seed(number, "layout", vocabulary.name, room))
+    number: int,
+    *,
+    room: str,
+    num_receptacles: int,
+    max_per_kind: int,
+    families: tuple[str, ...],
+    vocabulary: Vocabulary,
+    split: str | None,
+) -> _Layout:
+    """One of the pool that tasks share: of the unseen half for `valid_unseen`, else of the seen."""
+    rng = Random(derive_seed(number, "layout", vocabulary.name, room))
     for _ in range(_MAX_ATTEMPTS):
-        kinds = _receptacle_kinds(layout_rng, room=room, spec=spec, vocabulary=vocabulary)
+        kinds = _receptacle_kinds(
+            rng,
+            room=room,
+            num_receptacles=num_receptacles,
+            max_per_kind=max_per_kind,
+            families=families,
+            vocabulary=vocabulary,
+        )
         receptacles = _name_receptacles(kinds, vocabulary=vocabulary)
         if split is None or _is_unseen(receptacles) == (split == "valid_unseen"):
-            return receptacles
+            homes = _homes(receptacles, vocabulary=vocabulary)
+            return _Layout(room=room, receptacles=receptacles, homes=homes)
     raise ValueError(
-        f"room {room!r} with {spec.num_receptacles} receptacles has no layout for {split!r}; "
+        f"room {room!r} with {num_receptacles} receptacles has no layout for {split!r}; "
         "raise num_receptacles or max_per_kind"
     )
 
 
 def _receptacle_kinds(
-    rng: Random, *, room: str, spec: HouseSpec, vocabulary: Vocabulary
+    rng: Random,
+    *,
+    room: str,
+    num_receptacles: int,
+    max_per_kind: int,
+    families: tuple[str, ...],
+    vocabulary: Vocabulary,
 ) -> Counter[str]:
     """How many of which kind, the tools of every wanted family among them."""
     counts = vocabulary.rooms[room].receptacles
-    if not spec.num_receptacles:
+    if not num_receptacles:
         return Counter({kind: rng.randint(*span) for kind, span in counts.items()})
     chosen: Counter[str] = Counter()
     possible = families_of_room(vocabulary, room=room)
-    for name in spec.families:
+    for name in families:
         process = Family(name).process
         if process is not None and Family(name) in possible:
             tools = [k for k in counts if process in vocabulary.receptacle(k).processes]
@@ -148,13 +189,13 @@ def _receptacle_kinds(
     pool = [
         kind
         for kind, (_, most) in counts.items()
-        for _ in range(min(most, spec.max_per_kind) - chosen[kind])
+        for _ in range(min(most, max_per_kind) - chosen[kind])
     ]
-    missing = spec.num_receptacles - chosen.total()
+    missing = num_receptacles - chosen.total()
     if missing < 0 or missing > len(pool):
         raise ValueError(
             f"num_receptacles must be between {chosen.total()} and {chosen.total() + len(pool)} "
-            f"in room {room!r} with max_per_kind={spec.max_per_kind}, got {spec.num_receptacles}"
+            f"in room {room!r} with max_per_kind={max_per_kind}, got {num_receptacles}"
         )
     chosen.update(rng.sample(pool, missing))
     return chosen
@@ -176,38 +217,37 @@ def _name_receptacles(kinds: Counter[str], *, vocabulary: Vocabulary) -> tuple[R
 
 
 def _furnish(
-    rng: Random,
-    *,
-    room: str,
-    family: Family,
-    receptacles: tuple[Receptacle, ...],
-    spec: HouseSpec,
-    words: Vocabulary,
+    rng: Random, *, layout: _Layout, family: Family, spec: HouseSpec, vocabulary: Vocabulary
 ) -> House | None:
-    """Place objects and choose a goal; None when this attempt comes to nothing."""
-    naming = GoalNaming(spec.goal_naming)
+    """Choose a goal and place objects; None when this attempt comes to nothing."""
+    room = vocabulary.rooms[layout.room]
     wish = choose_goal(
-        rng, room=room, family=family, receptacles=receptacles, naming=naming, vocabulary=words
+        rng,
+        room=layout.room,
+        family=family,
+        receptacles=layout.receptacles,
+        naming=GoalNaming(spec.goal_naming),
+        vocabulary=vocabulary,
     )
     if wish is None:
         return None
     placed = list(wish.placed)
     most = spec.max_per_kind if spec.num_receptacles else 3
-    wanted = spec.num_objects or rng.randint(*words.rooms[room].num_objects)
+    wanted = spec.num_objects or rng.randint(*room.num_objects)
     counts = Counter(kind for kind, _ in placed)
-    homes = _homes(receptacles, vocabulary=words)
-    kinds = [kind for kind in words.rooms[room].objects if kind in homes]
+    homes = layout.homes
+    kinds = [kind for kind in room.objects if kind in homes]
     for _ in range(20 * wanted):
         if len(placed) >= wanted:
             break
         kind = rng.choice(kinds)
-        if counts[kind] < _most_of(kind, most=most, vocabulary=words):
+        if counts[kind] < _most_of(kind, most=most, vocabulary=vocabulary):
             # A kind of place first, then one of them: many drawers do not swallow everything.
             placed.append((kind, rng.choice(homes[kind][rng.choice(list(homes[kind]))])))
             counts[kind] += 1
     if len(placed) < wanted:
         return None
-    return _finish(rng, room=room, receptacles=receptacles, placed=placed, wish=wish, words=words)
+    return _finish(rng, layout=layout, placed=placed, wish=wish, vocabulary=vocabulary)
 
 
 def _most_of(kind: str, *, most: int, vocabulary: Vocabulary) -> int:
@@ -217,7 +257,6 @@ def _most_of(kind: str, *, most: int, vocabulary: Vocabulary) -> int:
 def _homes(
     receptacles: tuple[Receptacle, ...], *, vocabulary: Vocabulary
 ) -> dict[str, dict[str, list[int]]]:
-    """Object kind to receptacle kind to the receptacles of it, by index."""
     homes: dict[str, dict[str, list[int]]] = {}
     for i, receptacle in enumerate(receptacles):
         kind = vocabulary.receptacle(receptacle.kind)
@@ -229,13 +268,13 @@ def _homes(
 def _finish(
     rng: Random,
     *,
-    room: str,
-    receptacles: tuple[Receptacle, ...],
+    layout: _Layout,
     placed: list[tuple[str, int]],
     wish: Wish,
-    words: Vocabulary,
-) -> House | None:
+    vocabulary: Vocabulary,
+) -> House:
     """Number the objects of each kind at random, and put the goal into words."""
+    receptacles = layout.receptacles
     order = list(range(len(placed)))
     rng.shuffle(order)
     counts: Counter[str] = Counter()
@@ -249,22 +288,22 @@ def _finish(
         HouseObject(
             name=names[i],
             kind=kind,
-            properties=words.object(kind).properties,
+            properties=vocabulary.object(kind).properties,
             receptacle=placed[i][1],
             location=receptacles[placed[i][1]].location,
         )
         for kind, _, i in sorted(numbered)
     )
     house = House(
-        room=room,
+        room=layout.room,
         receptacles=receptacles,
         objects=objects,
-        fits=_fits(receptacles, objects=objects, vocabulary=words),
+        fits=_fits(receptacles, objects=objects, vocabulary=vocabulary),
         goal=wish.goal(names, placed=placed, receptacles=receptacles),
     )
     variant = int(house.content_key(), 16)
-    house = replace(house, goal=replace(house.goal, text=goal_text(house.goal, variant=variant)))
-    return None if HouseholdGame(house).won else house
+    text = goal_text(house.goal, variant=variant)
+    return replace(house, goal=replace(house.goal, text=text))
 
 
 def _fits(

@@ -1,0 +1,67 @@
+"""How many steps per second the household makes on one core, observation included."""
+
+from __future__ import annotations
+
+from random import Random
+from time import process_time
+
+from dyna.envs.household.alfworld_vocabulary import ALFWORLD
+from dyna.envs.household.game import HouseholdGame
+from dyna.envs.household.generator import HouseSpec, generate_house
+from dyna.envs.household.house import Family, GoalNaming
+from dyna.types import Metrics
+
+
+def measure_steps_per_second(
+    *, num_steps: int = 20_000, num_houses: int = 50, full_size: bool = True
+) -> Metrics:
+    """CPU time of random admissible play, with and without the list of admissible commands, and
+    of making a house. Keys: `time/steps_per_s`, `time/steps_per_s_admissible`,
+    `time/houses_per_s`."""
+    size = 0 if full_size else 5
+    spec = HouseSpec(
+        num_receptacles=size,
+        num_objects=size,
+        families=[family.value for family in Family] if full_size else ["pick_and_place"],
+        goal_naming=GoalNaming.KIND.value,
+    )
+    begin = process_time()
+    houses = [generate_house(i, spec=spec, vocabulary=ALFWORLD) for i in range(num_houses)]
+    house_seconds = process_time() - begin
+    rng = Random(0)
+    records = [
+        _random_play(house, num=num_steps // num_houses, rng=rng)
+        for house in map(HouseholdGame, houses)
+    ]
+    plain = listed = 0.0
+    total = 0
+    for game, commands in records:
+        total += len(commands)
+        game.reset()
+        begin = process_time()
+        for command in commands:
+            game.step(command)
+        plain += process_time() - begin
+        game.reset()
+        begin = process_time()
+        for command in commands:
+            game.step(command)
+            game.admissible()
+        listed += process_time() - begin
+    return {
+        "time/steps_per_s": total / plain,
+        "time/steps_per_s_admissible": total / listed,
+        "time/houses_per_s": num_houses / house_seconds,
+    }
+
+
+def _random_play(game: HouseholdGame, *, num: int, rng: Random) -> tuple[HouseholdGame, list[str]]:
+    """A recorded walk, so that choosing commands is no part of what is timed."""
+    game.reset()
+    commands: list[str] = []
+    for _ in range(num):
+        options = game.admissible()
+        telling = [c for c in options if not c.startswith("go to ")]
+        commands.append(rng.choice(telling if rng.random() < 0.5 else options))
+        game.step(commands[-1])
+    return game, commands
