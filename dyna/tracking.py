@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 class Tracker:
     """Appends to `<folder>/metrics.jsonl`.
 
-    Example: `log(3, {"real/success": 0.5})` writes `{"round": 3, "real/success": 0.5}`.
+    Example: `log(3, {"real/success": 0.5})` writes `{"round": 3, "metrics": {"real/success": 0.5}}`.
     """
 
     def __init__(self, folder: str | Path, *, tensorboard: bool = False) -> None:
@@ -53,7 +53,7 @@ class Tracker:
         checked = {
             _checked_name(name): _checked(value, name=name) for name, value in metrics.items()
         }
-        line = json.dumps({"round": round, **checked}, allow_nan=False)
+        line = json.dumps({"round": round, "metrics": checked}, allow_nan=False)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
             file.flush()
@@ -85,8 +85,8 @@ class Tracker:
                 draft.write_text(text, encoding="utf-8")
 
 
-def read_metrics(folder: str | Path) -> list[Metrics]:
-    """The lines of a run in order, each with its `round`; a value written as null is NaN.
+def read_metrics(folder: str | Path) -> list[tuple[int, Metrics]]:
+    """The rounds of a run in order, each with its metrics; a value written as null is NaN.
 
     Raises `FileNotFoundError` if there are none and `ValueError` for a damaged line.
     """
@@ -94,7 +94,10 @@ def read_metrics(folder: str | Path) -> list[Metrics]:
     if not path.exists():
         raise FileNotFoundError(f"no metrics at {path}; is {folder} the folder of a run?")
     return [
-        {name: math.nan if value is None else value for name, value in line.items()}
+        (
+            int(line["round"]),
+            {name: math.nan if v is None else float(v) for name, v in line["metrics"].items()},
+        )
         for line in _whole_lines(path)
     ]
 
@@ -110,7 +113,7 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(whole.split("\n") if whole else [], start=1):
         try:
             parsed = json.loads(line)
-            int(parsed["round"])
+            int(parsed["round"]), dict(parsed["metrics"])
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{path}, line {number} is no line of metrics ({error!r}); delete that line"

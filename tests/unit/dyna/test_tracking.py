@@ -16,8 +16,8 @@ def test_each_round_is_one_line_on_the_disk(tmp_path: Path) -> None:
     tracker.log(1, {"model/em_kind/go": 0.25, "time/act_s": 2})
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
-        {"round": 0, "real/success": 1.0},
-        {"round": 1, "model/em_kind/go": 0.25, "time/act_s": 2.0},
+        {"round": 0, "metrics": {"real/success": 1.0}},
+        {"round": 1, "metrics": {"model/em_kind/go": 0.25, "time/act_s": 2.0}},
     ]
 
 
@@ -25,8 +25,8 @@ def test_numbers_come_back_and_nan_is_null(tmp_path: Path) -> None:
     metrics = {"eval/a": 0.1 + 0.2, "eval/b": math.nan, "eval/c": math.inf}
     Tracker(tmp_path).log(3, metrics)
     assert '"eval/b": null' in (tmp_path / "metrics.jsonl").read_text()
-    (line,) = read_metrics(tmp_path)
-    assert line["round"] == 3 and line["eval/a"] == 0.1 + 0.2
+    ((round_, line),) = read_metrics(tmp_path)
+    assert round_ == 3 and line["eval/a"] == 0.1 + 0.2
     assert math.isnan(line["eval/b"]) and math.isnan(line["eval/c"])
 
 
@@ -59,20 +59,20 @@ def test_a_resumed_run_has_each_round_once(tmp_path: Path) -> None:
     resumed.rewind(2)
     for round_ in range(3, 6):
         resumed.log(round_, {"real/success": 10 * round_})
-    rounds = [(line["round"], line["real/success"]) for line in read_metrics(tmp_path)]
+    rounds = [(round_, line["real/success"]) for round_, line in read_metrics(tmp_path)]
     assert rounds == [(0, 0), (1, 1), (2, 2), (3, 30), (4, 40), (5, 50)]
 
 
 def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"round": 0, "real/x": 1.0}\n{"round": 1, "real')
-    assert [line["round"] for line in read_metrics(tmp_path)] == [0]
+    path.write_text('{"round": 0, "metrics": {"real/x": 1.0}}\n{"round": 1, "real')
+    assert read_metrics(tmp_path) == [(0, {"real/x": 1.0})]
     Tracker(tmp_path).log(1, {"real/x": 2.0})
-    assert [line["real/x"] for line in read_metrics(tmp_path)] == [1, 2]
+    assert read_metrics(tmp_path) == [(0, {"real/x": 1.0}), (1, {"real/x": 2.0})]
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text('{"round": 0}\n{"rou\n{"round": 2}\n')
+    (tmp_path / "metrics.jsonl").write_text('{"round": 0, "metrics": {}}\n{"rou\n{"round": 2}\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is no line of metrics"):
         read_metrics(tmp_path)
     with pytest.raises(FileNotFoundError, match="no metrics"):
