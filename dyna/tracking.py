@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 class Tracker:
     """Appends to `<folder>/metrics.jsonl`.
 
-    Example: `log(3, {"real/success": 0.5})` writes `{"round": 3, "metrics": {"real/success": 0.5}}`.
+    Example: `log(3, {"real/turns": 9})` writes `{"round": 3, "metrics": {"real/turns": 9.0}}`.
     """
 
     def __init__(self, folder: str | Path, *, tensorboard: bool = False) -> None:
@@ -113,12 +113,11 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(whole.split("\n") if whole else [], start=1):
         try:
             parsed = json.loads(line)
-            int(parsed["round"]), dict(parsed["metrics"])
+            lines.append({"round": int(parsed["round"]), "metrics": dict(parsed["metrics"])})
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{path}, line {number} is no line of metrics ({error!r}); delete that line"
             ) from error
-        lines.append(parsed)
     return lines
 
 

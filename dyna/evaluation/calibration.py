@@ -79,31 +79,60 @@ def area_under_risk(
     return area
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityBin:
+    """Predictions of about one confidence."""
+
+    confidence: float
+    """Their mean."""
+    accuracy: float
+    num: int
+
+
+def reliability_bins(
+    confidences: Sequence[float],  # [N] in [0, 1]
+    *,
+    correct: Sequence[bool],  # [N]
+    num_bins: int = 10,
+) -> list[ReliabilityBin]:
+    """The reliability diagram: bins of equal width that hold anything, least confident first.
+
+    Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017). Bins are open below and
+    closed above, the first closed on both sides.
+    """
+    if num_bins < 1:
+        raise ValueError(f"num_bins must be >= 1, got {num_bins}")
+    members: dict[int, list[tuple[float, bool]]] = {}
+    for confidence, right in _pairs(confidences, correct=correct):
+        if not 0 <= confidence <= 1:
+            raise ValueError(f"a confidence must be in [0, 1], got {confidence}")
+        index = max(0, math.ceil(confidence * num_bins) - 1)
+        members.setdefault(index, []).append((confidence, right))
+    return [
+        ReliabilityBin(
+            confidence=math.fsum(confidence for confidence, _ in pairs) / len(pairs),
+            accuracy=sum(right for _, right in pairs) / len(pairs),
+            num=len(pairs),
+        )
+        for _, pairs in sorted(members.items())
+    ]
+
+
 def expected_calibration_error(
     confidences: Sequence[float],  # [N] in [0, 1]
     *,
     correct: Sequence[bool],  # [N]
     num_bins: int = 10,
 ) -> float:
-    """ECE: |accuracy - mean confidence| per bin of equal width, weighted by the bin's share.
+    """ECE: |accuracy - mean confidence| per bin, weighted by the bin's share of predictions.
 
-    Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017). Bins are open below and
-    closed above, the first closed on both sides. NaN over no predictions.
+    Guo et al. (ICML 2017), over `reliability_bins`. NaN over no predictions.
     """
-    if num_bins < 1:
-        raise ValueError(f"num_bins must be >= 1, got {num_bins}")
-    pairs = _pairs(confidences, correct=correct)
-    bins: dict[int, list[tuple[float, bool]]] = {}
-    for confidence, right in pairs:
-        if not 0 <= confidence <= 1:
-            raise ValueError(f"a confidence must be in [0, 1], got {confidence}")
-        bins.setdefault(max(0, math.ceil(confidence * num_bins) - 1), []).append(
-            (confidence, right)
-        )
-    if not pairs:
+    bins = reliability_bins(confidences, correct=correct, num_bins=num_bins)
+    if not bins:
         return math.nan
-    gaps = [abs(math.fsum(c - right for c, right in members)) for members in bins.values()]
-    return math.fsum(gaps) / len(pairs)
+    gaps = math.fsum(b.num * abs(b.accuracy - b.confidence) for b in bins)
+    return gaps / len(confidences)
 
 
 def _pairs(confidences: Sequence[float], *, correct: Sequence[bool]) -> list[tuple[float, bool]]:

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from dyna.evaluation.calibration import (
     CoverageRisk,
+    ReliabilityBin,
     area_under_risk,
     coverage_risk_curve,
     expected_calibration_error,
+    reliability_bins,
     selective_fidelity,
 )
 
@@ -55,6 +57,15 @@ def test_ece_of_two_bins_by_hand() -> None:
     """(0.9, 0.9 | 1, 0) is off by |1.8 - 1|, (0.2 | 0) by 0.2; a third of the sum."""
     ece = expected_calibration_error([0.9, 0.9, 0.2], correct=[True, False, False], num_bins=2)
     assert ece == pytest.approx((0.8 + 0.2) / 3)
+
+
+def test_reliability_bins_by_hand() -> None:
+    bins = reliability_bins([1.0, 0.0, 0.75, 0.1], correct=[True, False, False, False], num_bins=4)
+    assert bins == [
+        ReliabilityBin(confidence=0.05, accuracy=0.0, num=2),
+        ReliabilityBin(confidence=0.75, accuracy=0.0, num=1),
+        ReliabilityBin(confidence=1.0, accuracy=1.0, num=1),
+    ]
 
 
 def test_ece_bins_are_closed_above() -> None:
