@@ -8,7 +8,7 @@ JSON and Parquet, complete with the replay buffer, and reading one runs no code.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -45,6 +45,8 @@ class Dyna(Algorithm):
         self.run_config = thaw(settings.run_config)
         self.round = -1
         """The last round that was finished; -1 before the first, which is number 0."""
+        self.round_metrics: Metrics = {}
+        """Of that round, and nothing else: RLlib's result keeps a NaN for what it saw before."""
         self._rounds: Iterator[tuple[int, Metrics]] | None = None
         runner = cast(DynaEnvRunner, self.env_runner_group.local_env_runner)
         self.crew = RLlibCrew(
@@ -54,11 +56,13 @@ class Dyna(Algorithm):
             sample_timeout_s=settings.sample_timeout_s,
             recovery_timeout_s=settings.env_runner_restore_timeout_s,
         )
+        trainers = self._make_trainers()
         self.run: Run = find_factory(settings.build).build_run(
             self.run_config,
             player=runner.player,
             crew=self.crew,
-            trainers=self._make_trainers(),
+            # A part without an engine is no language model, and learns by itself.
+            trainers={role: trainers[role] for role in runner.player.stores},
         )
         self.crew.published = self.run.published
 
@@ -81,7 +85,11 @@ class Dyna(Algorithm):
             # A generator that raised is spent; the round is played again from its beginning.
             self._rounds = None
             raise
-        self._log(metrics | self.crew.metrics())
+        self.round_metrics = metrics | self.crew.metrics()
+        for name, value in self.round_metrics.items():
+            # RLlib's default is a moving average that takes a hundred rounds to move.
+            self.metrics.log_value(("dyna", name), value, window=1)
+        self.metrics.log_value(("dyna", "round"), self.round, window=1)
 
     def step(self) -> dict[str, Any]:
         """One round and its result; `done` with the last, so that Tune ends the trial."""
@@ -177,12 +185,6 @@ class Dyna(Algorithm):
             )
             for role in ROLES
         }
-
-    def _log(self, metrics: Mapping[str, float]) -> None:
-        """As they are: RLlib's default is a moving average that takes a hundred rounds to move."""
-        for name, value in metrics.items():
-            self.metrics.log_value(("dyna", name), value, window=1)
-        self.metrics.log_value(("dyna", "round"), self.round, window=1)
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from dyna.config import (
 from dyna.crew import LocalCrew
 from dyna.engines.transformers import TransformersEngine
 from dyna.envs.corridor import CorridorWorld
+from dyna.imagination import Dream
 from dyna.ledger import Ledger
 from dyna.loop import Crew, DynaLoop
 from dyna.rendering import Renderer
@@ -45,14 +45,15 @@ from worldmodels.learner import LLMWorldModelLearner
 from worldmodels.llm import LLMWorldModel
 
 
-def tiny_config(model_folder: str, **runtime: int) -> RunConfig:
-    """A run of seconds, in `model_folder`'s language model."""
+def tiny_config(model_folder: str, *, output: str = "", **runtime: int) -> RunConfig:
+    """A run of seconds with `model_folder`'s language model."""
     model = ModelConfig(path=model_folder, max_context=768)
     optimizer = OptimizerConfig(tokens_per_batch=512, warmup_steps=1)
     return RunConfig(
         name="tiny",
         seed=3,
         rounds=3,
+        output=output,
         world=WorldConfig(name="corridor", max_turns=3, params={"num_doors": 2}),
         policy_learner=PolicyLearnerConfig(
             optimizer=optimizer, imitation_epochs=1, ref_kl=0.05, demonstration_weight=0.1
@@ -88,6 +89,7 @@ def build_player(config: RunConfig) -> Player:
         ),
         config=config.world,
         imagination=config.imagination,
+        output=config.output,
     )
     return Player(crew=crew, stores=engines)
 
@@ -142,21 +144,24 @@ def build_run(
     return Run(loop=loop, parts=parts, published=published)
 
 
+@dataclass(kw_only=True)
 class MortalCrew(LocalCrew):
-    """Kills its own process, once, where the environment names a file to leave behind.
+    """Kills its process, once, where the run's output folder holds `kill_play` or `kill_imagine`.
 
-    `DYNA_TEST_KILL_<play|imagine>` is a path: the first env runner to play (or imagine) writes it,
-    and dies while others work.
+    The file holds the number of a process that must survive: the driver's. Whoever takes it away
+    dies when it has played, before it can say so.
     """
+
+    output: str
 
     def play(self, specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
         played = super().play(specs)
-        _die_once("play")
+        _die_once(Path(self.output) / "kill_play")
         return played
 
-    def imagine(self, dreams: Sequence[Any]) -> list[Trajectory]:
+    def imagine(self, dreams: Sequence[Dream]) -> list[Trajectory]:
         imagined = super().imagine(dreams)
-        _die_once("imagine")
+        _die_once(Path(self.output) / "kill_imagine")
         return imagined
 
 
@@ -193,18 +198,18 @@ class Evaluation:
                 for task in self._world.tasks(split="valid_unseen", num=2)
             ]
         )
-        return {f"eval/{name}": value for name, value in summarize(played, source=Source.REAL).items()}
+        metrics = summarize(played, source=Source.REAL)
+        return {f"eval/{name}": value for name, value in metrics.items()}
 
 
-def _die_once(phase: str) -> None:
-    marker = os.environ.get(f"DYNA_TEST_KILL_{phase}")
-    if not marker:
-        return
+def _die_once(order: Path) -> None:
     try:
-        Path(marker).touch(exist_ok=False)
-    except FileExistsError:
+        spared = int(order.read_text())
+        if spared == os.getpid():
+            return
+        order.rename(order.with_name(f"{order.name}.done"))
+    except FileNotFoundError:
         return
-    time.sleep(0.1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,0 +1,34 @@
+"""One Ray for all tests on actors, on loopback, and the smallest language model they can share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dyna.config import RuntimeConfig
+from dyna.rllib.cluster import connect, disconnect
+from dyna.testing import byte_tokenizer, tiny_model
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[str]:
+    """The address of the cluster."""
+    connect(RuntimeConfig(), num_cpus=8)
+    import ray
+
+    yield ray.get_runtime_context().gcs_address
+    disconnect()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder: Path = tmp_path_factory.mktemp("model")
+    tokenizer = byte_tokenizer()
+    model = tiny_model(
+        len(tokenizer), hidden_size=32, num_layers=1, eos_token_id=tokenizer.eos_token_id
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)

@@ -1,0 +1,39 @@
+"""What travels to the actors, and what is refused before one starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dyna.config import Backend, PluginConfig, RunConfig, RuntimeConfig
+from dyna.rllib.cluster import connect
+from dyna.rllib.parts import find_factory, freeze, thaw
+
+
+def test_a_config_survives_the_way_to_an_actor() -> None:
+    config = replace(
+        RunConfig(seed=7),
+        runtime=RuntimeConfig(backend=Backend.RLLIB, num_env_runners=2),
+        real=replace(RunConfig().real, exploration=PluginConfig(name="random", params={"a": [1]})),
+    )
+    assert thaw(freeze(config)) == config
+    assert freeze(config)["runtime"]["backend"] == "rllib"
+    assert type(freeze(config)["runtime"]["backend"]) is str
+
+
+def test_an_unknown_key_is_refused() -> None:
+    with pytest.raises(TypeError, match="rounds_"):
+        thaw({"rounds_": 3})
+
+
+def test_a_factory_that_is_none_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"no module 'experiments\.nothing'"):
+        find_factory("experiments.nothing")
+    with pytest.raises(ValueError, match="must have build_player and build_run"):
+        find_factory("dyna.seeding")
+
+
+def test_too_small_an_object_store_is_refused_before_ray_is_started() -> None:
+    with pytest.raises(ValueError, match="78643200"):
+        connect(RuntimeConfig(), object_store_bytes=10**6)
