@@ -33,6 +33,13 @@ class ExpertPolicy:
         return Action(command=self._expert(context))
 
 
+class ExplorerPolicy(ExpertPolicy):
+    """Acts as the world's own explorer does."""
+
+    def __init__(self, explorer: Callable[[Context], str]) -> None:
+        super().__init__(explorer)
+
+
 class NoisyExpertPolicy:
     """An expert that errs: a world model must also see what does not work.
 

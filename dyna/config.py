@@ -196,7 +196,7 @@ class RealConfig:
     """Expert episodes before the first round; counted like any other."""
     explorations: int = 120
     """Episodes of `exploration` behavior before the first round, for the world model."""
-    exploration: PluginConfig = field(default_factory=lambda: PluginConfig(name="noisy_expert"))
+    exploration: PluginConfig = field(default_factory=lambda: PluginConfig(name="explorer"))
     """Who plays them."""
     episodes_per_round: int = 32
     """Episodes of the current policy in each round."""

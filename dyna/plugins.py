@@ -34,6 +34,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "llm": "agents.llm:LLMPolicy",
         "random": "agents.scripted:RandomPolicy",
         "expert": "agents.scripted:ExpertPolicy",
+        "explorer": "agents.scripted:ExplorerPolicy",
         "noisy_expert": "agents.scripted:NoisyExpertPolicy",
         "tabular": "agents.tabular:TabularPolicy",
     },

@@ -6,7 +6,7 @@ Learners and buffers are plain calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -48,6 +48,26 @@ class World(Protocol):
         ...
 
     def make(self) -> Env: ...
+
+
+@runtime_checkable
+class HasExpert(Protocol):
+    """A world that can show how it is done."""
+
+    @property
+    def expert(self) -> Callable[[Context], str]:
+        """The command that a scripted expert would give."""
+        ...
+
+
+@runtime_checkable
+class HasExplorer(Protocol):
+    """A world that knows which mistakes are worth making."""
+
+    @property
+    def explorer(self) -> Callable[[Context], str]:
+        """A command that teaches a model of the world: plausible, often wrong, never the same."""
+        ...
 
 
 @runtime_checkable
@@ -170,6 +190,8 @@ __all__ = [
     "Engine",
     "Env",
     "GenerationRequest",
+    "HasExpert",
+    "HasExplorer",
     "Policy",
     "PolicyLearner",
     "ReplayBuffer",

@@ -14,6 +14,7 @@ from typing import Any
 
 from dyna.envs.household.alfworld_vocabulary import ALFWORLD
 from dyna.envs.household.expert import Expert, SearchOrder
+from dyna.envs.household.exploration import NearMiss, NoisyExpert
 from dyna.envs.household.game import HouseholdGame
 from dyna.envs.household.generator import SPLITS, HouseSpec, generate_house
 from dyna.envs.household.hidden_state import describe_hidden_state
@@ -36,6 +37,8 @@ class HouseholdWorld:
 
     expert: Expert
     """Solves any task of this world from its text alone: a command for a `Context`."""
+    explorer: NoisyExpert
+    """Errs on purpose, and misses narrowly: what a model of this world must have seen."""
 
     def __init__(
         self,
@@ -76,6 +79,9 @@ class HouseholdWorld:
         self.seed = seed
         order = SearchOrder.LISTED if num_receptacles else SearchOrder.LIKELY
         self.expert = Expert(vocabulary, order=order)
+        self.explorer = NoisyExpert(
+            NearMiss(self.expert, vocabulary=vocabulary, share=0.5), vocabulary=vocabulary
+        )
         self._params = {**asdict(self.spec), "vocabulary": vocabulary.name}
         self._tasks: dict[str, list[Task]] = {split: [] for split in SPLITS}
         self._seen: dict[str, set[str]] = {split: set() for split in SPLITS}

@@ -1,0 +1,168 @@
+"""Measures a run on held-out tasks: the policy in the real world and in the model, side by side.
+
+Nothing that is played here is learned from. The ledger enters it under accounts of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agents.scripted import ReplayPolicy
+from dyna.config import EvaluationConfig
+from dyna.evaluation.fidelity import TurnScore, fidelity_metrics, rate
+from dyna.evaluation.intervals import wilson
+from dyna.evaluation.policies import exploitation_gap, scored, success_by_task
+from dyna.imagination import Dream
+from dyna.ledger import Ledger
+from dyna.loop import Crew
+from dyna.protocols import World
+from dyna.replay.parquet import read_trajectories, write_trajectories
+from dyna.rollout import EpisodeSpec, Limits, play_episode
+from dyna.seeding import derive_seed
+from dyna.types import Metrics, Source, Trajectory
+
+Score = Callable[[Sequence[Trajectory]], list[TurnScore]]
+"""One-step scores of the live world model on real episodes."""
+
+
+@dataclass(kw_only=True)
+class HeldOutEvaluator:
+    """Plays the same held-out tasks every time, greedily; satisfies `dyna.loop.Evaluator`."""
+
+    world: World
+    crew: Crew
+    ledger: Ledger
+    config: EvaluationConfig
+    seed: int
+    score: Score | None = None
+    """None where the world model has no one-step scores."""
+    real: list[Trajectory] = field(default_factory=list[Trajectory])
+    """The last evaluation's real episodes, by task."""
+    imagined: list[Trajectory] = field(default_factory=list[Trajectory])
+    """The same tasks, played in the model."""
+    _probes: list[Trajectory] = field(default_factory=list[Trajectory])
+    """Real episodes full of mistakes, on which the world model is scored every time."""
+
+    def evaluate(self, round: int) -> Metrics:
+        self.real = self._play_real(round)
+        metrics = _success_metrics(self.real, name="real")
+        if self.config.imagined:
+            self.imagined = self._play_imagined(round)
+            metrics |= _success_metrics(self.imagined, name="imagined")
+            dreamt, true = success_by_task(self.imagined), success_by_task(self.real)
+            both = dreamt.keys() & true.keys()
+            metrics["eval/exploitation_gap"] = exploitation_gap(
+                imagined={task: dreamt[task] for task in both},
+                real={task: true[task] for task in both},
+            )
+        if self.score is not None:
+            metrics |= fidelity_metrics(self.score(self.probes()))
+            on_policy = self.score(scored(self.real))
+            metrics["model/em_on_policy"] = rate(score.exact for score in on_policy)
+        return metrics
+
+    def probes(self) -> list[Trajectory]:
+        """Held-out episodes of the exploring behavior; played once in a run."""
+        if not self._probes and self.config.fidelity_episodes:
+            tasks = self.world.tasks(
+                split=self.config.split,
+                num=self.config.fidelity_episodes,
+                offset=self.config.first_task + self.config.num_tasks,
+            )
+            self._probes = self.crew.play(
+                [
+                    EpisodeSpec(
+                        task=task,
+                        episode_id=f"probe/{index}",
+                        seed=derive_seed(self.seed, "probe", index),
+                        behavior="exploration",
+                    )
+                    for index, task in enumerate(tasks)
+                ]
+            )
+            for trajectory in self._probes:
+                self.ledger.enter(trajectory, evaluation=True)
+        return self._probes
+
+    def save(self, folder: str) -> None:
+        write_trajectories(Path(folder) / "probes.parquet", self._probes)
+
+    def load(self, folder: str) -> None:
+        self._probes = list(read_trajectories(Path(folder) / "probes.parquet"))
+
+    def _play_real(self, round: int) -> list[Trajectory]:
+        tasks = self.world.tasks(
+            split=self.config.split, num=self.config.num_tasks, offset=self.config.first_task
+        )
+        played = self.crew.play(
+            [
+                EpisodeSpec(
+                    task=task,
+                    episode_id=f"evaluation{round}/{index}",
+                    seed=derive_seed(self.seed, "evaluation", index),
+                    greedy=True,
+                    round=round,
+                )
+                for index, task in enumerate(tasks)
+            ]
+        )
+        for trajectory in played:
+            self.ledger.enter(trajectory, evaluation=True)
+        return played
+
+    def _play_imagined(self, round: int) -> list[Trajectory]:
+        dreams = [
+            Dream(
+                spec=EpisodeSpec(
+                    task=trajectory.task,
+                    episode_id=f"evaluation{round}/dream{index}",
+                    seed=derive_seed(self.seed, "evaluation", index),
+                    greedy=True,
+                    round=round,
+                ),
+                start=trajectory.start,
+            )
+            for index, trajectory in enumerate(scored(self.real))
+        ]
+        dreamt = self.crew.imagine(dreams)
+        for trajectory in dreamt:
+            self.ledger.enter(trajectory, evaluation=True)
+        return dreamt
+
+
+def replay_in_world(
+    trajectories: Sequence[Trajectory], *, world: World, step_timeout_s: float
+) -> list[Trajectory]:
+    """The actions of dreams, given open-loop to the real world from the same tasks (W2R)."""
+
+    async def play_all() -> list[Trajectory]:
+        return [
+            await play_episode(
+                EpisodeSpec(task=dream.task, episode_id=f"{dream.id}/replayed"),
+                policy=ReplayPolicy([turn.action.command for turn in dream.turns]),
+                env=world.make(),
+                limits=Limits(max_turns=max(len(dream.turns), 1), step_timeout_s=step_timeout_s),
+                source=Source.REAL,
+            )
+            for dream in trajectories
+        ]
+
+    return asyncio.run(play_all())
+
+
+def _success_metrics(trajectories: Sequence[Trajectory], *, name: str) -> Metrics:
+    outcomes = list(success_by_task(trajectories).values())
+    if not outcomes:
+        return {f"eval/{name}_episodes": 0.0}
+    interval = wilson(sum(outcomes), num=len(outcomes))
+    turns = [len(t.turns) for t in scored(trajectories)]
+    return {
+        f"eval/{name}_episodes": float(len(outcomes)),
+        f"eval/{name}_success": sum(outcomes) / len(outcomes),
+        f"eval/{name}_success_low": interval.low,
+        f"eval/{name}_success_high": interval.high,
+        f"eval/{name}_turns": sum(turns) / len(turns),
+    }

@@ -1,0 +1,178 @@
+"""One run in its folder: build, play the rounds, keep everything, end with a report.
+
+    config.yaml  metrics.jsonl  experience/  checkpoints/  episodes.json  report.html
+
+After every round the whole state is saved. Real episodes are written down the moment they are
+played, so a run that dies in the middle of a round does not spend them again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from dyna import checkpoint, configuring
+from dyna.config import Backend, RunConfig
+from dyna.files import write_json
+from dyna.replay.parquet import read_trajectories, write_trajectories
+from dyna.rllib.parts import Run
+from dyna.tracking import Tracker
+from dyna.types import Metrics, Trajectory
+from experiments.build import build_player, build_run, build_trainers
+from experiments.evaluation import HeldOutEvaluator, replay_in_world
+from experiments.report import build_report, summary_table
+from experiments.viewing import viewer_pairs
+from experiments.watch import Interrupted, Progress
+
+_log = logging.getLogger(__name__)
+_NUM_SHOWN = 24
+"""Episodes in the report's viewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExperienceJournal:
+    """Real episodes by round, as Parquet; satisfies `dyna.loop.Journal`."""
+
+    folder: Path
+
+    def read(self, round: int) -> list[Trajectory] | None:
+        path = self._path(round)
+        return list(read_trajectories(path)) if path.exists() else None
+
+    def write(self, round: int, trajectories: Sequence[Trajectory]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_trajectories(self._path(round), trajectories)
+
+    def _path(self, round: int) -> Path:
+        return self.folder / f"round_{round:06d}.parquet"
+
+
+def run(
+    config: RunConfig, *, folder: Path, resume: bool = False, console: Console | None = None
+) -> Path:
+    """Play all rounds and return the path of the report.
+
+    Raises `Interrupted` after SIGTERM, and `ValueError` when `resume` finds nothing to go on from
+    but a configuration.
+    """
+    console = console or Console()
+    folder.mkdir(parents=True, exist_ok=True)
+    configuring.save(config, path=folder / "config.yaml")
+    progress = Progress(rounds=config.rounds, console=console)
+    with opened(config, progress=progress, folder=folder) as (made, _), progress.running():
+        first = _restore(made, folder=folder) if resume else 0
+        if resume:
+            Tracker(folder).rewind(first - 1)
+        _play(config, made, folder=folder, first_round=first, progress=progress)
+        _write_episodes(made, folder=folder, config=config)
+    report = build_report(folder)
+    console.print(summary_table(folder))
+    return report
+
+
+@contextmanager
+def opened(
+    config: RunConfig, *, folder: Path, progress: Progress | None = None
+) -> Iterator[tuple[Run, HeldOutEvaluator]]:
+    """The parts of a run, in this process or on RLlib's actors, which end with the block."""
+    journal = ExperienceJournal(folder / "experience")
+    if config.runtime.backend is Backend.LOCAL:
+        player = build_player(config, progress=progress)
+        made = build_run(
+            config,
+            player=player,
+            crew=player.crew,
+            trainers=build_trainers(config),
+            journal=journal,
+            progress=progress,
+        )
+        yield made, _evaluator(made)
+        return
+    from dyna.rllib import DynaConfig
+    from dyna.rllib.cluster import connect, disconnect
+
+    started = connect(config.runtime)
+    algorithm = DynaConfig().dyna(run_config=config, build="experiments.build").build_algo()
+    try:
+        made = algorithm.run
+        made.loop.journal = journal
+        if progress is not None:
+            made.loop.watch = progress
+            algorithm.crew.player.crew.on_episode = progress.on_episode
+        yield made, _evaluator(made)
+    finally:
+        algorithm.stop()
+        if started:
+            disconnect()
+
+
+def _evaluator(made: Run) -> HeldOutEvaluator:
+    evaluator = made.loop.evaluator
+    if not isinstance(evaluator, HeldOutEvaluator):
+        raise TypeError(f"a run is measured by a HeldOutEvaluator, got {type(evaluator).__name__}")
+    return evaluator
+
+
+def _restore(made: Run, *, folder: Path) -> int:
+    """Load the newest whole checkpoint; returns the round to play next."""
+    found = checkpoint.latest(folder)
+    if found is None:
+        return 0
+    done = checkpoint.restore(found, parts=made.parts)
+    made.loop.crew.share_policy()
+    made.loop.crew.share_model()
+    return done + 1
+
+
+def _play(
+    config: RunConfig, made: Run, *, folder: Path, first_round: int, progress: Progress
+) -> None:
+    tracker = Tracker(folder, tensorboard=config.tracking.tensorboard)
+    progress.begin_round(first_round)
+    try:
+        for round, metrics in made.loop.run(first_round=first_round, last_round=config.rounds):
+            tracker.log(round, metrics)
+            _save(config, made, folder=folder, round=round)
+            progress.bars.console.print(_line(round, metrics=metrics))
+            progress.begin_round(round + 1)
+    finally:
+        tracker.close()
+
+
+def _save(config: RunConfig, made: Run, *, folder: Path, round: int) -> None:
+    every = config.tracking.checkpoint_every
+    if round == config.rounds or (every and round % every == 0):
+        checkpoint.save(folder, round=round, parts=made.parts)
+        checkpoint.prune(folder, keep=config.tracking.keep_checkpoints)
+
+
+def _line(round: int, *, metrics: Metrics) -> str:
+    """The round in one line; imagined success never without the real one."""
+    parts = [f"round {round}:"]
+    if "eval/real_success" in metrics:
+        parts.append(f"real success {metrics['eval/real_success']:.3f}")
+        if "eval/imagined_success" in metrics:
+            parts.append(f"(imagined {metrics['eval/imagined_success']:.3f})")
+    if "model/em" in metrics:
+        parts.append(f"model exact {metrics['model/em']:.3f}")
+    parts.append(f"after {metrics['ledger/real_steps']:.0f} real steps")
+    parts.append(f"and {metrics['ledger/imagined_steps']:.0f} imagined")
+    return " ".join(parts)
+
+
+def _write_episodes(made: Run, *, folder: Path, config: RunConfig) -> None:
+    evaluator = _evaluator(made)
+    dreams = evaluator.imagined[:_NUM_SHOWN]
+    replayed = replay_in_world(
+        dreams, world=evaluator.world, step_timeout_s=config.world.step_timeout_s
+    )
+    pairs = viewer_pairs(evaluator.real, imagined=dreams, replayed=replayed)
+    write_json(folder / "episodes.json", value=pairs[:_NUM_SHOWN])
+
+
+__all__ = ["Interrupted", "opened", "run"]
