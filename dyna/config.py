@@ -119,7 +119,7 @@ class PolicyConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyLearnerConfig:
     algorithm: PluginConfig = field(default_factory=lambda: PluginConfig(name="grpo"))
-    """Credit assignment: `filtered_bc`, `reinforce`, `grpo`, `ppo_clip`, or `package.module:Name`."""
+    """Credit: `filtered_bc`, `reinforce`, `grpo`, `ppo_clip`, or `package.module:Name`."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     clip_low: float = 0.2
     """Lower clip of the importance ratio, as in PPO."""

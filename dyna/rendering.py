@@ -134,7 +134,7 @@ class Renderer:
     def model_sample(
         self, trajectory: Trajectory, *, use_hidden_state: bool, first_turn: int = 0
     ) -> TrainingSample | None:
-        """The model's view, trained on the answers from `first_turn` on; None if it does not fit."""
+        """The model's view, trained on answers from `first_turn` on; None when it does not fit."""
         frame, builder = self._model_frame, _SampleBuilder()
         opening = self._model_opening(trajectory.start, use_hidden_state=use_hidden_state)
         builder.read(chain.from_iterable(opening))

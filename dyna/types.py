@@ -1,6 +1,7 @@
 """The nouns: every value that crosses a module boundary, in the order a sample meets them.
 
-    Task -> Start -> (Action -> Outcome) = Turn -> Trajectory -> TrajectoryGroup -> Credit -> TrainingSample
+    Task -> Start -> (Action -> Outcome) = Turn -> Trajectory -> TrajectoryGroup
+         -> Credit -> TrainingSample
 
 A trajectory stores every message once. What a policy or a world model sees at turn t is a
 `Context`, a view of the trajectory and never a copy. The standard library is all this file needs.
@@ -164,12 +165,19 @@ class Context:
     """Evaluation: take the most likely action instead of sampling one."""
 
     @property
+    def last_outcome(self) -> Outcome | None:
+        """None before the first turn."""
+        return self.turns[self.length - 1].outcome if self.length else None
+
+    @property
     def last_observation(self) -> str:
-        return self.turns[self.length - 1].outcome.observation if self.length else self.start.observation
+        outcome = self.last_outcome
+        return outcome.observation if outcome else self.start.observation
 
     @property
     def admissible(self) -> tuple[str, ...] | None:
-        return self.turns[self.length - 1].outcome.admissible if self.length else self.start.admissible
+        outcome = self.last_outcome
+        return outcome.admissible if outcome else self.start.admissible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""Experiments that answer a question, each run as `python -m experiments.studies.NAME`."""
+"""Studies: questions put to the whole system, each one command whose answer can be had again."""
