@@ -21,7 +21,7 @@ from dyna.rllib.config import DynaConfig
 from dyna.rllib.crew import RLlibCrew
 from dyna.rllib.env_runner import DynaEnvRunner
 from dyna.rllib.learner import TokenLearner, trainer_arguments
-from dyna.rllib.parts import POLICY, ROLES, Run, find_factory, thaw
+from dyna.rllib.parts import POLICY, ROLES, WORLD_MODEL, Run, find_factory, thaw
 from dyna.rllib.trainer import RLlibTrainer
 from dyna.training.models import load_model
 from dyna.training.trainer import TokenTrainer
@@ -57,7 +57,7 @@ class Dyna(Algorithm):
             recovery_timeout_s=settings.env_runner_restore_timeout_s,
         )
         trainers = self._make_trainers()
-        self.run: Run = find_factory(settings.build).build_run(
+        self.run: Run = find_factory(settings.factory).build_run(
             self.run_config,
             player=runner.player,
             crew=self.crew,
@@ -65,6 +65,7 @@ class Dyna(Algorithm):
             trainers={role: trainers[role] for role in runner.player.stores},
         )
         self.crew.published = self.run.published
+        self._refuse_what_cannot_travel()
 
     def training_step(self) -> None:
         """Play one round, the first being round 0, and log its numbers under `dyna`.
@@ -122,7 +123,7 @@ class Dyna(Algorithm):
             folder / _SETTINGS,
             value={
                 "format": _FORMAT,
-                "build": settings.build,
+                "factory": settings.factory,
                 "min_healthy_env_runners": settings.min_healthy_env_runners,
                 "iteration": self.iteration,
             },
@@ -152,7 +153,7 @@ class Dyna(Algorithm):
         settings = _read_settings(folder)
         config = cls.get_default_config().dyna(
             run_config=configuring.load(folder / _CONFIG),
-            build=settings["build"],
+            build=settings["factory"],
             min_healthy_env_runners=settings["min_healthy_env_runners"],
         )
         algorithm = cls(config=config)
@@ -164,6 +165,20 @@ class Dyna(Algorithm):
     def _should_create_evaluation_env_runners(cls, eval_config: Any) -> bool:
         """Never: the crew that plays for training plays for evaluation too."""
         return False
+
+    def _refuse_what_cannot_travel(self) -> None:
+        """What learns without weights to push would be played untaught by the env runners."""
+        loop, crew = self.run.loop, self.crew.player.crew
+        learns_itself = {
+            POLICY: loop.policy_learner is crew.behaviors["policy"],
+            WORLD_MODEL: loop.model_learner is crew.model,
+        }
+        for role, alone in learns_itself.items():
+            if alone and self.env_runner_group.num_remote_env_runners():
+                raise ValueError(
+                    f"the {role} learns within itself, and what it learns cannot be sent to env "
+                    "runners; set runtime.num_env_runners to 0, or use one with an engine"
+                )
 
     def _make_trainers(self) -> dict[str, TokenTrainer]:
         group = cast(LearnerGroup, self.learner_group)

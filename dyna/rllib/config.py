@@ -31,8 +31,8 @@ class DynaConfig(AlgorithmConfig):
         super().__init__(algo_class=algo_class)
         self.run_config: dict[str, Any] = freeze(RunConfig())
         """The resolved `RunConfig` as plain values."""
-        self.build = "experiments.build"
-        """The factory: `package.module` or `package.module:Name`, see `dyna.rllib.parts`."""
+        self.factory = "experiments.build"
+        """Makes the parts: `package.module` or `package.module:Name`, see `dyna.rllib.parts`."""
         self.min_healthy_env_runners = 1
         """With fewer for longer than `env_runner_restore_timeout_s` the run ends."""
         self._fit_language_models()
@@ -52,7 +52,7 @@ class DynaConfig(AlgorithmConfig):
             # RLlib seeds only 32 bits; everything of ours takes its seed from the run's own.
             self.debugging(seed=run_config.seed % 2**31)
         if build is not None:
-            self.build = build
+            self.factory = build
         if min_healthy_env_runners is not None:
             self.min_healthy_env_runners = min_healthy_env_runners
         return self

@@ -213,10 +213,21 @@ class RLlibCrew:
             local_env_runner=False,
             timeout_seconds=self.sample_timeout_s,
         )
+        self._restart_silent(set(calls) - {reply.worker_index for reply in replies})
         for reply in replies:
             if reply.error:
                 raise RuntimeError(f"env runner {reply.worker_index} failed:\n{reply.error}")
         return replies
+
+    def _restart_silent(self, ids: set[int]) -> None:
+        """Those alive that have not answered in time hang: end them, and let Ray restart them."""
+        manager = self.group._worker_manager
+        for id in sorted(ids & set(self._healthy_ids())):
+            _log.error(
+                "env runner %d has not answered in %g s and is restarted", id, self.sample_timeout_s
+            )
+            manager.set_actor_state(id, healthy=False)
+            ray.kill(manager.actors()[id], no_restart=False)
 
 
 def _play(runner: DynaEnvRunner, *, asked: list[EpisodeSpec], stamps: Stamps) -> Reply:

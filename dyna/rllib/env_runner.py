@@ -47,7 +47,7 @@ class DynaEnvRunner(EnvRunner, Checkpointable):
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
         run_config = thaw(self.config.run_config)
-        self.player: Player = find_factory(self.config.build).build_player(run_config)
+        self.player: Player = find_factory(self.config.factory).build_player(run_config)
         self.stamps: Stamps = dict.fromkeys(ROLES, 0)
 
     def sample(

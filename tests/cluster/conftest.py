@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from dyna.testing import byte_tokenizer, tiny_model
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[str]:
     """The address of the cluster."""
+    # Ray makes its workers yield to everything else; beside other work on two cores, for minutes.
+    os.environ |= {"RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": "120"}
     connect(RuntimeConfig(), num_cpus=8)
     import ray
 
