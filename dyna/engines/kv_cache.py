@@ -191,17 +191,25 @@ class SlotCache:
     ) -> None:
         self._num_rows = num_rows
         self._max_capacity = _round_up(max_context)
-        self._capacity = min(4 * _LENGTH_STEP, self._max_capacity)
+        self._capacity = 0
         self._dtype = dtype
         self._device = device
         self._keys: dict[int, torch.Tensor] = {}  # layer -> [R, H, C, D]
         self._values: dict[int, torch.Tensor] = {}
         self.plan: Plan | None = None
+        self.clear()
 
     @property
     def layers(self) -> set[int]:
         """The layers that have written so far."""
         return set(self._keys)
+
+    def clear(self) -> None:
+        """Drop all slots; even what a broken model wrote, which no mask could hide."""
+        self._keys.clear()
+        self._values.clear()
+        self._capacity = min(4 * _LENGTH_STEP, self._max_capacity)
+        self.plan = None
 
     def prepare(self, spans: Sequence[Span]) -> Plan:
         """Make room for the new tokens of one forward pass, and say how it goes.

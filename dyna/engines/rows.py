@@ -38,7 +38,7 @@ class RowTable:
         row = self._row_of.get(conversation_id)
         if row is None or self.is_busy[row]:
             return None
-        self._occupy(row)
+        self.is_busy[row] = True
         return row
 
     def take_new(self, conversation_id: str) -> tuple[int, bool]:
@@ -51,7 +51,7 @@ class RowTable:
         self._owner[row] = conversation_id
         # A second request of a conversation that is being answered owns the name from now on.
         self._row_of[conversation_id] = row
-        self._occupy(row)
+        self.is_busy[row] = True
         return row, is_evicted
 
     def common_prefix(self, row: int, *, prompt: NDArray[np.int64]) -> int:
@@ -75,8 +75,7 @@ class RowTable:
         self.lengths[row] = 0
 
     def forget_all(self) -> None:
+        """Drop everything, that of busy rows too, and make all rows idle."""
+        self.is_busy[:] = False
         for row in range(len(self._owner)):
             self.forget(row)
-
-    def _occupy(self, row: int) -> None:
-        self.is_busy[row] = True

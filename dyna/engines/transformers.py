@@ -159,8 +159,7 @@ class TransformersEngine:
             job.restart()
             self._waiting.appendleft(job)
         self._running.clear()
-        self._rows.is_busy[:] = False
-        self._rows.forget_all()
+        self._forget_all()
 
     def _make_job(self, request: GenerationRequest) -> _Job:
         self._check_request(request)
@@ -256,10 +255,9 @@ class TransformersEngine:
     def _abandon(self, error: Exception | None) -> None:
         """Give up on all requests; without an error they are cancelled."""
         jobs = [*self._running.values(), *self._waiting]
-        for row in list(self._running):
-            self._leave(row)
-            self._rows.forget(row)
+        self._running.clear()
         self._waiting.clear()
+        self._forget_all()
         for job in jobs:
             if job.future.done() or job.future.get_loop().is_closed():
                 continue
@@ -267,6 +265,10 @@ class TransformersEngine:
                 job.future.cancel()
             else:
                 job.future.set_exception(error)
+
+    def _forget_all(self) -> None:
+        self._rows.forget_all()
+        self._cache.clear()
 
     def _leave(self, row: int) -> None:
         del self._running[row]
