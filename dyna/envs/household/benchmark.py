@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 from time import process_time
 
@@ -9,7 +10,8 @@ from dyna.envs.household.alfworld_vocabulary import ALFWORLD
 from dyna.envs.household.game import HouseholdGame
 from dyna.envs.household.generator import HouseSpec, generate_house
 from dyna.envs.household.house import Family, GoalNaming
-from dyna.types import Metrics
+from dyna.envs.household.world import HouseholdWorld
+from dyna.types import Action, Metrics
 
 
 def measure_steps_per_second(
@@ -65,3 +67,32 @@ def _random_play(game: HouseholdGame, *, num: int, rng: Random) -> tuple[Househo
         commands.append(rng.choice(telling if rng.random() < 0.5 else options))
         game.step(commands[-1])
     return game, commands
+
+
+def measure_env_steps_per_second(
+    *, num_steps: int = 20_000, num_tasks: int = 50, admissible: bool = False
+) -> float:
+    """CPU time of `HouseholdEnv.step` with its `Outcome`, in full-size rooms, on random play."""
+    world = HouseholdWorld(
+        num_receptacles=0,
+        num_objects=0,
+        families=[family.value for family in Family],
+        max_turns=0,
+        admissible=admissible,
+    )
+    return asyncio.run(_time_env(world, num_steps=num_steps, num_tasks=num_tasks))
+
+
+async def _time_env(world: HouseholdWorld, *, num_steps: int, num_tasks: int) -> float:
+    rng, env, total, seconds = Random(0), world.make(), 0, 0.0
+    for task in world.tasks(split="train", num=num_tasks):
+        _, commands = _random_play(world.game(task), num=num_steps // num_tasks, rng=rng)
+        actions = [Action(command=command) for command in commands]
+        await env.reset(task)
+        begin = process_time()
+        for action in actions:
+            total += 1
+            if (await env.step(action)).stop is not None:
+                break
+        seconds += process_time() - begin
+    return total / seconds

@@ -60,8 +60,8 @@ class HouseholdGame:
         self._left: set[tuple[int, int]] = set()
         """(object, receptacle) taken apart; `look` lists those that are still near."""
         for i, thing in enumerate(house.objects):
-            if thing.receptacle is not None:
-                self._contents[thing.receptacle].append(i)
+            for r in thing.receptacles:
+                self._contents[r].append(i)
             if thing.location is not None:
                 self._at.add((i, thing.location))
         self.won = self._goal_holds()

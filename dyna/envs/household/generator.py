@@ -289,7 +289,7 @@ def _finish(
             name=names[i],
             kind=kind,
             properties=vocabulary.object(kind).properties,
-            receptacle=placed[i][1],
+            receptacles=(placed[i][1],),
             location=receptacles[placed[i][1]].location,
         )
         for kind, _, i in sorted(numbered)

@@ -64,8 +64,9 @@ class HouseObject:
     name: str
     kind: str
     properties: frozenset[Property] = frozenset()
-    receptacle: int | None = None
-    """Index of the receptacle it is in at the start; None if in none."""
+    receptacles: tuple[int, ...] = ()
+    """Indices of the receptacles it is in at the start: one, most often; a few of ALFWorld's own
+    games have a thing in two at once, and what is in none is out of sight."""
     location: int | None = None
     """Where one stands to cut it; None for out of reach."""
     inside: int | None = None
@@ -128,7 +129,11 @@ def layout_facts(receptacles: tuple[Receptacle, ...]) -> list[str]:
 
 
 def placement_facts(house: House) -> list[str]:
-    return [f"{o.name}:{o.receptacle}:{o.inside}:{int(o.cooled)}" for o in house.objects]
+    return [f"{o.name}:{_join(o.receptacles)}:{o.inside}:{int(o.cooled)}" for o in house.objects]
+
+
+def _join(indices: tuple[int, ...]) -> str:
+    return ",".join(map(str, indices))
 
 
 def digest(facts: list[str]) -> str:

@@ -118,8 +118,7 @@ def _object_facts(house: House, *, ids: Sequence[str], receptacles: Sequence[str
     for o, i in zip(house.objects, ids, strict=True):
         facts.append(f"(objectType {i} {o.kind}Type)")
         facts += [f"({fact} {i})" for prop, fact in _PROPERTY_FACTS.items() if prop in o.properties]
-        if o.receptacle is not None:
-            facts.append(f"(inReceptacle {i} {receptacles[o.receptacle]})")
+        facts += [f"(inReceptacle {i} {receptacles[r]})" for r in o.receptacles]
         if o.location is not None:
             facts.append(f"(objectAtLocation {i} {_place(house, o.location)})")
         if o.inside is not None:

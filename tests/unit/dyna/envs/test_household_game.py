@@ -39,8 +39,10 @@ def small_house(*, shared_location: bool = False) -> House:
             Receptacle(name="shelf 1", kind="shelf", location=0 if shared_location else 1),
         ),
         objects=(
-            HouseObject(name="apple 1", kind="apple", location=0, receptacle=0, properties=pick),
-            HouseObject(name="mug 1", kind="mug", location=0, receptacle=0, properties=pick),
+            HouseObject(
+                name="apple 1", kind="apple", location=0, receptacles=(0,), properties=pick
+            ),
+            HouseObject(name="mug 1", kind="mug", location=0, receptacles=(0,), properties=pick),
         ),
         fits=frozenset({("shelf", "mug"), ("cabinet", "mug"), ("shelf", "apple")}),
         goal=Goal(
