@@ -19,7 +19,7 @@ OPTIMIZER = OptimizerConfig(learning_rate=4e-3, warmup_steps=4, tokens_per_batch
 
 
 def episodes(
-    num: int, *, world_seed: int = 0, name: str = "e", num_doors: int = 4, max_turns: int = 8
+    num: int, *, world_seed: int = 0, name: str = "e", num_doors: int = 4, max_turns: int = 4
 ) -> list[Trajectory]:
     """Walks at random; another `world_seed` swaps some of the doors."""
     world = CorridorWorld(num_doors=num_doors, seed=world_seed)
@@ -47,4 +47,5 @@ def make_renderer(*, max_context: int = 512) -> Renderer:
 
 
 def make_trainer(renderer: Renderer, *, seed: int = 0) -> TokenTrainer:
-    return TokenTrainer(tiny_model(len(renderer.tokenizer), seed=seed), optimizer=OPTIMIZER)
+    model = tiny_model(len(renderer.tokenizer), seed=seed, initializer_range=0.06)
+    return TokenTrainer(model, optimizer=OPTIMIZER)
