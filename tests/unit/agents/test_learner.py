@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ TOKENIZER = byte_tokenizer()
 RENDERER = Renderer(TOKENIZER, max_context=128)
 OPTIMIZER = OptimizerConfig(learning_rate=3e-3, tokens_per_batch=256, warmup_steps=2)
 CONFIG = PolicyLearnerConfig(
-    optimizer=OPTIMIZER, imitation_epochs=200, imitation_learning_rate=5e-3, ref_kl=0.05
+    optimizer=OPTIMIZER, imitation_epochs=20, imitation_learning_rate=5e-3, ref_kl=0.05
 )
 
 
@@ -110,7 +111,7 @@ def test_it_satisfies_the_seams() -> None:
 
 
 def test_cloning_teaches_what_was_shown() -> None:
-    pupil = learner()
+    pupil = learner(config=replace(CONFIG, imitation_epochs=400, imitation_learning_rate=1e-2))
     metrics = pupil.imitate([demonstration("ab"), demonstration("zz", wins=False)])
     assert metrics["policy/imitation_samples"] == 1.0
     assert metrics["policy/version"] == pupil.version == 1
