@@ -12,12 +12,18 @@ from dyna.config import RuntimeConfig
 from dyna.rllib.cluster import connect, disconnect
 from dyna.testing import byte_tokenizer, tiny_model
 
+# Read when Ray is imported, which test modules do before any fixture runs. Ray makes its workers
+# yield to everything else; beside other work on two cores they would start for minutes.
+os.environ |= {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_raylet_start_wait_time_s": "120",
+}
+
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[str]:
     """The address of the cluster."""
-    # Ray makes its workers yield to everything else; beside other work on two cores, for minutes.
-    os.environ |= {"RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": "120"}
     connect(RuntimeConfig(), num_cpus=8)
     import ray
 

@@ -120,6 +120,8 @@ def build_run(
     def publish(role: str) -> None:
         live = published[role]()
         player.stores[role].load_weights(live.tensors, version=live.version)
+        if role == POLICY:
+            player.crew.behaviors["policy"].version = live.version
 
     player.crew.publish_policy = lambda: publish(POLICY)
     player.crew.publish_model = lambda: publish(WORLD_MODEL)
