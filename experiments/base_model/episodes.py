@@ -32,6 +32,7 @@ class Company:
         self._rng = rng
         self._noise = rng.choice([0.1, 0.3, 0.5, 0.7, 1.0])
         self._names = [r.name for r in house.receptacles], [o.name for o in house.objects]
+        self._wanted = house.goal.objects[0]
         self._decoy = _decoy(house, rng) if rng.random() < 0.35 else ""
 
     def command(self, context: Context, game: HouseholdGame) -> str:
@@ -48,12 +49,17 @@ class Company:
     def _blunder(self, context: Context, game: HouseholdGame) -> str:
         """Any command that can be carried out, or one that is plausible and mostly cannot."""
         if self._rng.random() < 0.5:
+            if self._rng.random() < 0.1:
+                return self._rng.choice(["look", "inventory"])
             useful = [c for c in game.admissible() if c not in ("look", "help", "inventory")]
             travel = [c for c in useful if c.startswith("go to")]
             acts = [c for c in useful if not c.startswith(("go to", "examine"))]
             return self._rng.choice(acts if acts and self._rng.random() < 0.6 else travel or useful)
         place, thing = (self._rng.choice(names) for names in self._names)
+        # To reach for what is wanted where it is not is the mistake that is found out last.
         if self._rng.random() < 0.4:
+            thing = self._wanted
+        elif self._rng.random() < 0.4:
             thing = game.held() or thing
         if self._rng.random() < 0.5:
             place = _here(context) or place

@@ -57,7 +57,7 @@ def changes(renderer: Renderer, names: Sequence[str], rng: Random) -> TrainingSa
     The announced event is met often, and so are events that share only its thing or its place.
     """
     scene = _Scene(names, rng)
-    thing, goal = _move(scene, rng)
+    thing, goal = _announce(scene, rng)
     told = _TOLD.format(thing, goal)
     opening = "\n".join([*(scene.line(place) for place in scene.places), told])
     return _dialog(
@@ -68,7 +68,7 @@ def changes(renderer: Renderer, names: Sequence[str], rng: Random) -> TrainingSa
 def verdicts(renderer: Renderer, names: Sequence[str], rng: Random) -> TrainingSample:
     """Moves alone, most of them near misses of the one that is announced."""
     scene = _Scene(names, rng)
-    thing, goal = _move(scene, rng)
+    thing, goal = _announce(scene, rng)
     turns = [_attempt(scene, rng, thing=thing, goal=goal) for _ in range(rng.randint(8, 16))]
     return _dialog(renderer, _TOLD.format(thing, goal), turns)
 
@@ -118,37 +118,45 @@ class _Scene:
 
 def _change(scene: _Scene, rng: Random, *, thing: str, goal: str) -> Turn:
     kind = rng.random()
-    if kind < 0.45:
+    if kind < 0.35:
+        return _take(scene, rng, thing=thing)
+    if kind < 0.6:
         place = rng.choice(scene.places)
         return _turn(place, scene.line(place))
-    if kind < 0.6:
-        asked = rng.choice(scene.things)
-        return _turn(asked, f"On the {scene.where[asked]}.")
     return _attempt(scene, rng, thing=thing, goal=goal)
 
 
+def _take(scene: _Scene, rng: Random, *, thing: str) -> Turn:
+    """Reach for something where it is, or where it is not; often for what the end is about."""
+    wanted = thing if rng.random() < 0.4 else rng.choice(scene.things)
+    place = scene.where[wanted] if rng.random() < 0.5 else rng.choice(scene.places)
+    if _is_household(wanted, place):
+        return _turn(place, scene.line(place))
+    command = f"take {wanted} from {place}"
+    if scene.where[wanted] == place:
+        return _turn(command, f"You pick up the {wanted} from the {place}.")
+    return _turn(command, "Nothing happens.")
+
+
 def _attempt(scene: _Scene, rng: Random, *, thing: str, goal: str) -> Turn:
-    moved, place = _move(scene, rng)
     kind = rng.random()
-    if kind < 0.25:
+    moved = thing if kind < 0.5 else rng.choice(scene.things)
+    place = goal if kind < 0.12 or kind > 0.65 else rng.choice(scene.places)
+    if _is_household(moved, place):
         moved, place = thing, goal
-    elif kind < 0.5 and not _is_household(thing, place):
-        moved = thing
-    elif kind < 0.75 and not _is_household(moved, goal):
-        place = goal
     scene.where[moved] = place
     said = f"You move the {moved} to the {place}."
     return _turn(f"move {moved} to {place}", said, done=(moved, place) == (thing, goal))
 
 
-def _move(scene: _Scene, rng: Random) -> tuple[str, str]:
-    """A thing and a place, but never such as could be a household's task."""
-    while True:
-        thing, place = rng.choice(scene.things), rng.choice(scene.places)
-        if not _is_household(thing, place):
-            return thing, place
-        # Every drawn name can be had in another role: swap one, so that the search ends.
+def _announce(scene: _Scene, rng: Random) -> tuple[str, str]:
+    """A thing and the place it is to be brought to, never such as could be a household's task."""
+    thing, place = rng.choice(scene.things), rng.choice(scene.places)
+    if _is_household(thing, place):
+        # The other way round it is none.
         scene.exchange(thing, place)
+        return place, thing
+    return thing, place
 
 
 def _is_household(thing: str, place: str) -> bool:

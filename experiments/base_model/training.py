@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    steps: int = 8000
+    steps: int = 6500
     lookup_steps: int = 150
     """Steps at the start on look-up exercises alone."""
     tokens_per_step: int = 3072
@@ -35,9 +35,9 @@ class Recipe:
     warmup_steps: int = 30
     decay_share: float = 0.5
     """The learning rates fall linearly over this last share of the steps, to 3%."""
-    model_share: float = 0.5
+    model_share: float = 0.6
     """Share of samples in the world model's view of an episode, with the loss on its answers."""
-    agent_share: float = 0.25
+    agent_share: float = 0.15
     """Share in the agent's view, with the loss on its commands; the rest are exercises."""
     seed: int = 0
 
