@@ -198,19 +198,24 @@ class TokenTrainer:
     def load(self, folder: str) -> None:
         """Restore what `save` wrote, to the last bit.
 
-        Raises `ValueError` naming the file when one is missing, damaged, or of another model.
+        Raises `ValueError` naming the file when one is missing, damaged, or of another model;
+        nothing has changed then.
         """
         path = Path(folder)
         state = _read_state(path / "trainer.json")
         weights = _read_tensors(path / "weights.safetensors")
         moments = _read_tensors(path / "optimizer.safetensors")
+        own = dict(self.model.named_parameters())
+        unknown = [key for key in moments if key.rpartition("/")[0] not in own]
+        if unknown:
+            raise ValueError(f"optimizer state in {str(path)!r} is of another model: {unknown[:3]}")
         reference = None
         if state["has_reference"]:
             reference = copy.deepcopy(self.model).requires_grad_(False).eval()
             _fill(reference, tensors=_read_tensors(path / "reference.safetensors"), path=path)
         _fill(self.model, tensors=weights, path=path)
         self._reference = reference
-        self._load_optimizer_state(moments, path=path)
+        self._load_optimizer_state(moments)
         self.version = int(state["version"])
 
     def _rows(self, batch: Sequence[TrainingSample]) -> list[Row]:
@@ -229,13 +234,11 @@ class TokenTrainer:
             for key, tensor in self._optimizer.state.get(parameter, {}).items()
         }
 
-    def _load_optimizer_state(self, tensors: dict[str, Tensor], *, path: Path) -> None:
+    def _load_optimizer_state(self, tensors: dict[str, Tensor]) -> None:
         self._optimizer = _make_optimizer(self.model, config=self._config)
         parameters = dict(self.model.named_parameters())
         for key, tensor in tensors.items():
             name, _, field = key.rpartition("/")
-            if name not in parameters:
-                raise ValueError(f"optimizer state in {str(path)!r} is of another model: {name!r}")
             parameter = parameters[name]
             # AdamW keeps its step count on the CPU unless fused on an accelerator.
             place = tensor if field == "step" else tensor.to(parameter.device)
