@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
 from agents.learner import LLMPolicyLearner
-from dyna.config import PluginConfig, RunConfig
+from dyna.config import PluginConfig, PolicyConfig, RunConfig
 from dyna.crew import LocalCrew
 from dyna.ledger import Ledger
 from dyna.loop import Crew, DynaLoop, Journal, SilentWatch
@@ -49,7 +50,7 @@ def build_player(config: RunConfig, *, progress: Progress | None = None) -> Play
     stores: dict[str, Any] = {}
     policy = build(
         "policies",
-        config.policy,
+        _without_prompt(config.policy) if _is_language(config, POLICY) else config.policy,
         **_language(config, POLICY, stores=stores),
         **_scripts(world),
         actions=config.policy.actions,
@@ -153,6 +154,12 @@ def build_run(
     }
     parts = {name: part for name, part in candidates.items() if isinstance(part, Stateful)}
     return Run(loop=loop, parts=parts, published=published)
+
+
+def _without_prompt(policy: PolicyConfig) -> PolicyConfig:
+    """A language model's system prompt belongs to its renderer, which is offered to it."""
+    params = {key: value for key, value in policy.params.items() if key != "system_prompt"}
+    return replace(policy, params=params)
 
 
 def build_renderer(config: RunConfig, role: str) -> Renderer:
