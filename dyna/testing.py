@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from dyna.protocols import (
     Algorithm,
+    Engine,
     Env,
     Policy,
     ReplayBuffer,
@@ -55,7 +56,7 @@ def check_world(
     world: World, *, split: str = "train", num_tasks: int = 3, max_turns: int = 20
 ) -> None:
     """Tasks are stable and named apart, worlds do not share state, and each env keeps its seam."""
-    _require(isinstance(world, World), f"{_name(world)} needs `tasks` and `make`, as dyna.World")
+    _require(_is(world, World), f"{_name(world)} needs `tasks` and `make`, as dyna.World")
     tasks = list(world.tasks(split=split, num=num_tasks))
     _require(
         len(tasks) == num_tasks,
@@ -104,7 +105,7 @@ def check_env(
 
     async def play() -> list[Outcome | Start]:
         env = make()
-        _require(isinstance(env, Env), f"{_name(env)} needs async `reset`, `step` and `close`")
+        _require(_is(env, Env), f"{_name(env)} needs async `reset`, `step` and `close`")
         try:
             return await _walk(env, task=task, commands=commands, max_turns=max_turns)
         finally:
@@ -171,17 +172,17 @@ async def _check_apart(world: World, *, tasks: Sequence[Task]) -> None:
 
 
 def _check_start(start: Start) -> None:
-    _require(isinstance(start, Start), f"reset must return a Start, got {_name(start)}")
+    _require(_is(start, Start), f"reset must return a Start, got {_name(start)}")
     _require(bool(start.observation), "start.observation must say what is seen, got ''")
     _check_commands(start.admissible)
 
 
 def check_outcome(outcome: Outcome) -> None:
     """The rules that hold for every answer, of a world or of a model."""
-    _require(isinstance(outcome, Outcome), f"an answer must be an Outcome, got {_name(outcome)}")
-    _require(isinstance(outcome.observation, str), "outcome.observation must be a str")
+    _require(_is(outcome, Outcome), f"an answer must be an Outcome, got {_name(outcome)}")
+    _require(_is(outcome.observation, str), "outcome.observation must be a str")
     _require(
-        isinstance(outcome.reward, float | int) and math.isfinite(outcome.reward),
+        _is(outcome.reward, float | int) and math.isfinite(outcome.reward),
         f"outcome.reward must be a finite float, got {outcome.reward!r}",
     )
     _require(
@@ -202,7 +203,7 @@ def check_outcome(outcome: Outcome) -> None:
 
 def _check_commands(commands: tuple[str, ...] | None) -> None:
     _require(
-        commands is None or isinstance(commands, tuple),
+        commands is None or _is(commands, tuple),
         f"admissible must be a tuple of commands or None, got {_name(commands)}",
     )
 
@@ -212,8 +213,8 @@ def check_policy(policy: Policy, *, trajectories: Sequence[Trajectory] = ()) -> 
 
     `trajectories` are real episodes of a world it can act in; `sample_trajectories()` otherwise.
     """
-    _require(isinstance(policy, Policy), f"{_name(policy)} needs async `act` and `version`")
-    _require(isinstance(policy.version, int), f"policy.version must be an int: {policy.version!r}")
+    _require(_is(policy, Policy), f"{_name(policy)} needs async `act` and `version`")
+    _require(_is(policy.version, int), f"policy.version must be an int: {policy.version!r}")
     contexts = [
         replace(t.context(length), seed=17 + length, greedy=greedy)
         for t in trajectories or sample_trajectories()
@@ -226,8 +227,8 @@ def check_policy(policy: Policy, *, trajectories: Sequence[Trajectory] = ()) -> 
 
     first, second = asyncio.run(act_twice())
     for context, action in zip(contexts, first, strict=True):
-        _require(isinstance(action, Action), f"act must return an Action, got {_name(action)}")
-        _require(isinstance(action.command, str), "action.command must be a str")
+        _require(_is(action, Action), f"act must return an Action, got {_name(action)}")
+        _require(_is(action.command, str), "action.command must be a str")
         _require(
             len(action.token_ids) == len(action.log_probs),
             f"an action keeps one log-prob per sampled token, got {len(action.token_ids)} tokens "
@@ -245,8 +246,8 @@ def check_policy(policy: Policy, *, trajectories: Sequence[Trajectory] = ()) -> 
 
 def check_world_model(model: WorldModel, *, trajectories: Sequence[Trajectory] = ()) -> None:
     """A world model answers any action in any context without raising, and repeats itself."""
-    _require(isinstance(model, WorldModel), f"{_name(model)} needs async `predict` and `version`")
-    _require(isinstance(model.version, int), f"model.version must be an int: {model.version!r}")
+    _require(_is(model, WorldModel), f"{_name(model)} needs async `predict` and `version`")
+    _require(_is(model.version, int), f"model.version must be an int: {model.version!r}")
     episodes = trajectories or sample_trajectories()
     asked = [(t.context(i), turn.action) for t in episodes for i, turn in enumerate(t.turns)]
     asked += [(episodes[0].context(0), Action(command=command)) for command in GARBAGE]
@@ -274,7 +275,7 @@ def check_world_model(model: WorldModel, *, trajectories: Sequence[Trajectory] =
 
 def check_world_model_learner(learner: WorldModelLearner, *, replay: ReplayBuffer) -> None:
     """A model's learner reports numbers, and refuses episodes that are not real."""
-    _require(isinstance(learner, WorldModelLearner), f"{_name(learner)} needs `update`")
+    _require(_is(learner, WorldModelLearner), f"{_name(learner)} needs `update`")
     real = sample_trajectories()
     dream = replace(real[0], source=Source.IMAGINED, branch_point=0)
     _must_refuse(
@@ -292,7 +293,7 @@ def check_world_model_learner(learner: WorldModelLearner, *, replay: ReplayBuffe
 def check_replay_buffer(make: Callable[[], ReplayBuffer]) -> None:
     """What is sampled is what was stored, at least as much as asked for, and never a dream."""
     buffer = make()
-    _require(isinstance(buffer, ReplayBuffer), f"{_name(buffer)} needs `add`, `sample`, `__len__`")
+    _require(_is(buffer, ReplayBuffer), f"{_name(buffer)} needs `add`, `sample`, `__len__`")
     _require(len(buffer) == 0, f"a new buffer must be empty, its length is {len(buffer)}")
     stored = {t.id: t for t in sample_trajectories()}
     for trajectory in stored.values():
@@ -346,11 +347,13 @@ def check_algorithm(algorithm: Algorithm, *, groups: Sequence[TrajectoryGroup] =
     _require(algorithm([]) == [], "an algorithm of no groups must give no credit")
 
 
-def check_engine(*args: Any, **kwargs: Any) -> None:
-    """See `dyna.engines.contract.check_engine`; loads torch."""
+def check_engine(
+    engine: Engine, *, prompt: Sequence[int], stop_ids: Sequence[int] = (), max_new_tokens: int = 8
+) -> None:
+    """See `dyna.engines.contract.check_engine`."""
     from dyna.engines.contract import check_engine as check
 
-    check(*args, **kwargs)
+    check(engine, prompt=prompt, stop_ids=stop_ids, max_new_tokens=max_new_tokens)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -365,6 +368,11 @@ def _must_refuse(call: Callable[[], object], message: str) -> None:
     except ValueError:
         return
     raise AssertionError(message)
+
+
+def _is(value: object, kind: Any) -> bool:
+    """`isinstance` for values that a user's code may have got wrong in spite of their types."""
+    return isinstance(value, kind)
 
 
 def _name(value: object) -> str:

@@ -49,10 +49,6 @@ class LLMWorldModel:
         """Of the weights that the engine holds."""
         return self._engine.weights_version
 
-    @version.setter
-    def version(self, value: int) -> None:
-        self._engine.weights_version = value
-
     async def predict(self, context: Context, action: Action) -> Outcome:
         """The answer to `action`. Text that is no answer, or was cut, has `stop=UNPARSEABLE`; a
         transcript without room for one has `stop=CONTEXT_FULL`."""

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from agents.tabular import TabularPolicy
+from dyna.engines.scripted import ScriptedEngine
 from dyna.envs.corridor import CorridorEnv, CorridorWorld
 from dyna.envs.household import HouseholdWorld
 from dyna.envs.isolation import ThreadedEnv
 from dyna.imagination import ImaginedEnv
 from dyna.plugins import BUILT_IN, resolve
-from dyna.protocols import ReplayBuffer
+from dyna.protocols import GenerationRequest, ReplayBuffer
 from dyna.replay import ReservoirBuffer
 from dyna.testing import (
     check_algorithm,
+    check_engine,
     check_env,
     check_policy,
     check_replay_buffer,
@@ -74,6 +76,13 @@ def test_the_tabular_parts_keep_their_seams() -> None:
 @pytest.mark.parametrize("name", sorted(BUILT_IN["replay_buffers"]))
 def test_built_in_buffers_keep_their_seam(name: str) -> None:
     check_replay_buffer(lambda: make_buffer(name))
+
+
+def test_an_engine_without_a_model_keeps_its_seam() -> None:
+    def reply(request: GenerationRequest) -> Sequence[int]:
+        return request.choices[0] if request.choices else (5,) * request.max_new_tokens
+
+    check_engine(ScriptedEngine(reply), prompt=(1, 2, 3))
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN["algorithms"]))

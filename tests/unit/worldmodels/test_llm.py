@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -13,7 +14,7 @@ from dyna.config import GateConfig
 from dyna.engines.scripted import ScriptedEngine
 from dyna.engines.transformers import TransformersEngine
 from dyna.evaluation.fidelity import TurnScore
-from dyna.protocols import Engine, GenerationRequest
+from dyna.protocols import Engine, GenerationRequest, WorldModel
 from dyna.testing import check_world_model, tiny_model
 from dyna.types import Action, Outcome, Source, StopReason
 from tests.unit.worldmodels.corridor_text import episodes, make_renderer, make_trainer
@@ -88,7 +89,7 @@ def test_its_version_is_that_of_the_engines_weights() -> None:
 def test_a_random_model_keeps_the_seam_whatever_it_says() -> None:
     engine = TransformersEngine(tiny_model(len(RENDERER.tokenizer)), max_context=256)
     model = LLMWorldModel(engine, make_renderer(max_context=256), max_new_tokens=12)
-    check_world_model(model, trajectories=episodes(2))
+    check_world_model(cast("WorldModel", model), trajectories=episodes(2))
 
 
 def test_confidence_is_of_the_worst_token_or_of_all() -> None:
