@@ -50,7 +50,7 @@ _OPTIMIZER: dict[str, Range] = {
 
 RANGES: dict[str, Range] = {
     "seed": Range(0, 2**63 - 1),
-    "rounds": AT_LEAST_ONE,
+    "rounds": COUNT,
     "max_real_steps": COUNT,
     "world.step_timeout_s": POSITIVE,
     "world.max_turns": AT_LEAST_ONE,
