@@ -11,12 +11,11 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from dyna.config import ModelConfig, RunConfig
 from dyna.envs.isolation import isolate
 from dyna.plugins import build
-from dyna.protocols import Engine, GenerationRequest, Policy, World
+from dyna.protocols import Engine, GenerationRequest, HasExpert, HasExplorer, Policy, World
 from dyna.rendering import Renderer
 from dyna.rollout import EpisodeSpec, Limits, rollout
 from dyna.seeding import derive_seed
@@ -27,13 +26,6 @@ from dyna.types import Context, Source, TrainingSample, Trajectory
 NUM_EPISODES = 8
 MIN_SECONDS = 0.4
 """A measurement is repeated until it has lasted this long."""
-
-
-@runtime_checkable
-class WorldWithExpert(Protocol):
-    """A world that brings somebody who knows what to do."""
-
-    expert: Callable[[Context], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +70,12 @@ class Speeds:
 def measure_lengths(config: RunConfig) -> Lengths:
     """Play a few episodes of the exploration policy. Raises what the parts raise."""
     world: World = build("environments", config.world)
-    expert = {"expert": world.expert} if isinstance(world, WorldWithExpert) else {}
-    policy: Policy = build("policies", config.real.exploration, **expert)
+    scripts: dict[str, Callable[[Context], str]] = {}
+    if isinstance(world, HasExpert):
+        scripts["expert"] = world.expert
+    if isinstance(world, HasExplorer):
+        scripts["explorer"] = world.explorer
+    policy: Policy = build("policies", config.real.exploration, **scripts)
     tasks = world.tasks(split="train", num=NUM_EPISODES, offset=config.world.first_task)
     specs = [
         EpisodeSpec(task=task, episode_id=f"plan{i}", seed=derive_seed(config.seed, "plan", i))
@@ -160,7 +156,8 @@ def measure_speeds(model_config: ModelConfig, *, config: RunConfig, lengths: Len
     batch = config.engine.max_batch
     short = _generate_s(engine, size=size, prompt=prompt, written=1, batch=batch)
     both = _generate_s(engine, size=size, prompt=prompt, written=1 + written, batch=batch)
-    trainer = TokenTrainer(model, optimizer=config.world_model_learner.optimizer)
+    trained = load_model(model_config)  # as in a run, the engine has a copy of its own
+    trainer = TokenTrainer(trained, optimizer=config.world_model_learner.optimizer)
     return Speeds(
         read=batch * prompt / short,
         write=batch * written / max(both - short, 1e-6),

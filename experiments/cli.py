@@ -18,12 +18,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dyna.checkpoint import CheckpointError
 from dyna.config import RunConfig
 from dyna.configuring import ConfigError, describe, load, save
 from dyna.nearest import did_you_mean
 from dyna.plugins import KINDS, PluginError, check_config, list_plugins
 from dyna.siblings import SiblingError, check_siblings
 
+_log = logging.getLogger(__name__)
+
+FAILED = 1
 MISTAKE = 2
 INTERRUPTED = 130
 TERMINATED = 143
@@ -58,10 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Command = options.command
     try:
         return command(options)
-    except (ConfigError, PluginError, SiblingError, UsageError) as error:
+    except (CheckpointError, ConfigError, PluginError, SiblingError, UsageError) as error:
         for line in str(error).splitlines():
             Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(line)}")
         return MISTAKE
+    except (ValueError, OSError) as error:
+        # A damaged model, checkpoint or data file; each error says which, and what to do.
+        _log.info("what led to it", exc_info=error)
+        Console(stderr=True, soft_wrap=True).print(
+            f"[bold red]error:[/] {escape(str(error))} (dyna --verbose shows where)"
+        )
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -125,7 +136,8 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _run(config: RunConfig, *, folder: Path, resume: bool) -> int:
-    from experiments.run import Interrupted, run
+    from experiments.run import run
+    from experiments.watch import Interrupted
 
     try:
         report = run(config, folder=folder, resume=resume)

@@ -160,9 +160,9 @@ def test_a_wrong_override_is_refused(override: str, message: str) -> None:
 
 def test_all_values_out_of_range_are_named_together() -> None:
     with pytest.raises(ConfigError) as caught:
-        load(overrides=["rounds=0", "imagination.horizon=-1"])
+        load(overrides=["real.group_size=0", "imagination.horizon=-1"])
     assert str(caught.value).splitlines() == [
-        "rounds must be >= 1, got 0",
+        "real.group_size must be >= 1, got 0",
         "imagination.horizon must be >= 1, got -1",
     ]
 

@@ -15,7 +15,7 @@ import yaml
 from dyna.config import RunConfig
 from dyna.configuring import load, save
 from dyna.testing import byte_tokenizer, tiny_model
-from experiments.cli import MISTAKE, find_config, main, shipped_configs
+from experiments.cli import FAILED, MISTAKE, find_config, main, shipped_configs
 from experiments.plan import duration, phases
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -70,7 +70,7 @@ def test_a_mistake_is_refused_in_one_sentence(
 def test_a_refused_run_leaves_nothing_behind(
     elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said(["train", "rounds=0"], capsys=capsys)
+    said(["train", "imagination.horizon=0"], capsys=capsys)
     assert list(elsewhere.iterdir()) == []
 
 
@@ -102,6 +102,14 @@ def test_a_damaged_run_is_refused(elsewhere: Path, capsys: pytest.CaptureFixture
     assert "run/config.yaml: the file is empty" in said(["resume", "run"], capsys=capsys)
 
 
+def test_a_run_without_its_model_ends_in_one_sentence(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = ["policy.model.path=./gone", "world_model.model.path=./gone"]
+    assert main(["train", "household", *gone]) == FAILED
+    assert "model folder 'gone' does not exist" in capsys.readouterr().err
+
+
 def test_config_prints_what_loads_back_with_words_of_explanation(
     elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,10 +123,10 @@ def test_config_prints_what_loads_back_with_words_of_explanation(
 
 
 def test_options_may_stand_anywhere(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = said(["train", "--dry-run", "household", "rounds=0"], capsys=capsys)
-    assert "rounds must be >= 1" in message
-    message = said(["train", "household", "--dry-run", "rounds=0"], capsys=capsys)
-    assert "rounds must be >= 1" in message
+    message = said(["train", "--dry-run", "household", "imagination.horizon=0"], capsys=capsys)
+    assert "imagination.horizon must be >= 1" in message
+    message = said(["train", "household", "--dry-run", "imagination.horizon=0"], capsys=capsys)
+    assert "imagination.horizon must be >= 1" in message
 
 
 def test_plugins_lists_names_whole(capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,7 +227,7 @@ def test_the_script_for_ray_submit_stands_alone(elsewhere: Path) -> None:
     script.write_text(source)
     assert len(source.splitlines()) < 60
     done = subprocess.run(
-        [sys.executable, str(script), "household", "rounds=0"],
+        [sys.executable, str(script), "household", "imagination.horizon=0"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=elsewhere,
         capture_output=True,
@@ -227,7 +235,7 @@ def test_the_script_for_ray_submit_stands_alone(elsewhere: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (MISTAKE, "")
-    assert "rounds must be >= 1, got 0" in done.stderr
+    assert "imagination.horizon must be >= 1, got 0" in done.stderr
 
 
 def test_the_shipped_config_is_plain_yaml() -> None:
