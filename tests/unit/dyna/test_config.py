@@ -63,7 +63,7 @@ def sections(draw: st.DrawFn, section: Any, *, path: str = "") -> Any:
     return replace(section, **changes)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(config=sections(RunConfig()))
 def test_what_is_dumped_loads_back_exactly(
     config: RunConfig, tmp_path_factory: pytest.TempPathFactory
