@@ -6,9 +6,12 @@ a model run with any registered attention function: ours writes the new keys and
 rows' slots, then answers the rows with one new token and those with several apart.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,11 +44,16 @@ class Span:
 
 @dataclass(slots=True, kw_only=True)
 class _SingleTokens:
-    """Rows with one new token each, attended as one batch over a contiguous range of rows."""
+    """Rows with one new token each, attended as one batch.
+
+    The batch is rows 0 to `num_rows`, of which those without a new token are computed and
+    dropped; or, where these would be most, copies of the others.
+    """
 
     num_rows: int
-    """The range is rows 0 to `num_rows`; those without a new token are computed and dropped."""
-    rows: torch.Tensor | None  # [S] None when every row of the range has a token
+    """Of the batch."""
+    rows: torch.Tensor | None  # [S] None when every row of the batch has a token
+    is_copied: bool
     bias: torch.Tensor  # [num_rows, 1, 1, K] 0 or minus infinity
     num_keys: int
 
@@ -85,8 +93,8 @@ def _make_plan(
     if num_singles == len(spans):
         token_rows, positions = rows, starts
     else:
-        offsets = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
-        token_rows, positions = np.repeat(rows, lengths), np.repeat(starts, lengths) + offsets
+        token_rows = np.repeat(rows, lengths)
+        positions = np.arange(ends[-1]) - np.repeat(ends - lengths - starts, lengths)
     singles = many = None
     if num_singles:
         singles = _plan_singles(
@@ -140,14 +148,20 @@ def _plan_singles(
     device: torch.device,
 ) -> _SingleTokens:
     num_rows = int(rows[-1]) + 1
+    # A copy is a read, a write and a read again.
+    is_copied = len(rows) * 3 < num_rows
     num_keys = _num_keys(int(starts.max()) + 1, capacity=capacity)
-    limits = np.zeros(num_rows, dtype=np.int64)
-    limits[rows] = starts
+    if is_copied:
+        num_rows, limits = len(rows), starts
+    else:
+        limits = np.zeros(num_rows, dtype=np.int64)
+        limits[rows] = starts
     is_hidden = np.arange(num_keys)[None, :] > limits[:, None]
     bias = np.where(is_hidden, np.float32(-np.inf), np.float32(0.0))
     return _SingleTokens(
         num_rows=num_rows,
-        rows=None if len(rows) == num_rows else _to(rows, device=device),
+        rows=_to(rows, device=device) if is_copied or len(rows) < num_rows else None,
+        is_copied=is_copied,
         bias=_to(bias, device=device).to(dtype)[:, None, None],
         num_keys=num_keys,
     )
@@ -234,6 +248,8 @@ class SlotCache:
 
     def copy_prefix(self, source: int, *, target: int, length: int) -> None:
         """Give row `target` the first `length` positions of row `source`."""
+        if source == target:
+            return
         for slots in (*self._keys.values(), *self._values.values()):
             slots[target, :, :length] = slots[source, :, :length]
 
@@ -288,7 +304,7 @@ def attend(
             raise ValueError(f"{type(module).__name__} needs {name}, which slots do not support")
     plan = slots.plan
     keys, values = slots.write(key, values=value, layer=module.layer_idx)  # pyright: ignore
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scale: float = query.shape[-1] ** -0.5 if scaling is None else scaling
     queries = query[0].transpose(0, 1)  # [T, H, D]
     parts: list[torch.Tensor] = []
     if plan.singles is not None:
@@ -298,7 +314,7 @@ def attend(
                 queries=queries[: plan.num_singles],
                 keys=keys,
                 values=values,
-                scaling=scaling,
+                scaling=scale,
             )
         )
     if plan.many is not None:
@@ -308,7 +324,7 @@ def attend(
                 queries=queries,
                 keys=keys,
                 values=values,
-                scaling=scaling,
+                scaling=scale,
             )
         )
     out = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -323,21 +339,24 @@ def _attend_singles(
     values: torch.Tensor,
     scaling: float,
 ) -> torch.Tensor:  # [S, H, D]
-    full = queries
-    if plan.rows is not None:
-        full = queries.new_zeros((plan.num_rows, *queries.shape[1:]))
-        full.index_copy_(0, plan.rows, queries)
+    batch = queries
+    if plan.rows is not None and plan.is_copied:
+        keys = keys[:, :, : plan.num_keys].index_select(0, plan.rows)
+        values = values[:, :, : plan.num_keys].index_select(0, plan.rows)
+    elif plan.rows is not None:
+        batch = queries.new_zeros((plan.num_rows, *queries.shape[1:]))
+        batch.index_copy_(0, plan.rows, queries)
     num_heads, size = queries.shape[1:]
     num_groups = keys.shape[1]
     # Heads that share keys lie side by side: one matrix product per row and group of heads.
-    grouped = (full * scaling).reshape(-1, num_heads // num_groups, size)  # [R * G, H / G, D]
+    grouped = (batch * scaling).reshape(-1, num_heads // num_groups, size)  # [R * G, H / G, D]
     keys = keys[: plan.num_rows, :, : plan.num_keys].flatten(0, 1)
     values = values[: plan.num_rows, :, : plan.num_keys].flatten(0, 1)
     scores = torch.bmm(grouped, keys.transpose(1, 2))
     scores.view(plan.num_rows, num_groups, -1, plan.num_keys).add_(plan.bias)
     weights = scores.softmax(dim=-1, dtype=torch.float32).to(scores.dtype)
     out = torch.bmm(weights, values).view(plan.num_rows, num_heads, -1)
-    return out if plan.rows is None else out.index_select(0, plan.rows)
+    return out if plan.rows is None or plan.is_copied else out.index_select(0, plan.rows)
 
 
 def _attend_many(
@@ -360,7 +379,7 @@ def _attend_many(
 
 
 @contextmanager
-def slot_attention(model: PreTrainedModel) -> Iterator[None]:
+def slot_attention(model: PreTrainedModel) -> Generator[None]:
     """Within it, `model` attends through `attend`; before and after, as it did."""
     before = model.config._attn_implementation  # pyright: ignore
     model.config._attn_implementation = ATTENTION_NAME  # pyright: ignore

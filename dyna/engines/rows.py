@@ -60,6 +60,17 @@ class RowTable:
         differs = self.ids[row, :length] != prompt[:length]
         return int(differs.argmax()) if differs.any() else length
 
+    def best_prefix(self, prompt: NDArray[np.int64]) -> tuple[int, int]:
+        """The row that holds most of the beginning of `prompt`, busy or idle, and how much."""
+        width = len(prompt)
+        columns = np.arange(width)[None, :]
+        is_equal = (self.ids[:, :width] == prompt) & (columns < self.lengths[:, None])
+        # A column of False ends every row, so that argmin finds where the equal part stops.
+        ends = np.zeros((len(is_equal), 1), dtype=np.bool_)
+        shared = np.concatenate([is_equal, ends], axis=1).argmin(axis=1)
+        row = int(shared.argmax())
+        return row, int(shared[row])
+
     def release(self, row: int) -> None:
         """Make a row idle; what it holds stays."""
         self._clock += 1
@@ -67,7 +78,7 @@ class RowTable:
         self.is_busy[row] = False
 
     def forget(self, row: int) -> None:
-        """Drop what a row holds."""
+        """Drop what a row holds; its tokens stay readable until others are written."""
         owner = self._owner[row]
         if owner is not None and self._row_of.get(owner) == row:
             del self._row_of[owner]

@@ -4,6 +4,8 @@ A row's randomness is a pure function of its own request, so what it says does n
 else is in the batch, on the order of arrival, or on how often the engine was used before.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -5,19 +5,22 @@ turn costs only its new tokens. One pump per event loop steps the model while th
 each step reads the new suffixes and the last sampled tokens of all rows as one packed sequence.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dyna.engines.choices import TrieNode, build_trie
+from dyna.engines.jobs import Job, make_job
 from dyna.engines.kv_cache import SlotCache, Span, slot_attention
 from dyna.engines.rows import RowTable
 from dyna.engines.sampling import sample, uniforms
@@ -26,6 +29,8 @@ from dyna.protocols import Completion, GenerationRequest
 _QUIET_HOPS = 3
 """Event-loop turns without a new request after which the next step starts."""
 _MAX_HOPS = 32
+_MIN_SHARED = 32
+"""Tokens that two conversations must share before copying them is worth it."""
 _SEED_MASK = (1 << 64) - 1
 
 
@@ -34,34 +39,14 @@ class EngineStats:
     """Counts since the engine was made."""
 
     tokens_read: int = 0
-    """Prompt tokens forwarded, those taken from the cache not included."""
+    """Prompt tokens forwarded; those found in the cache are not."""
+    tokens_copied: int = 0
+    """Prompt tokens that another conversation had read."""
     tokens_generated: int = 0
     steps: int = 0
     """Forward passes."""
     evictions: int = 0
     """Conversations dropped to make room for others."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Job:
-    """A request on its way."""
-
-    request: GenerationRequest
-    prompt: np.ndarray[Any, np.dtype[np.int64]]  # [P]
-    future: asyncio.Future[Completion]
-    limit: int
-    """Most tokens that may be generated."""
-    stop_ids: frozenset[int]
-    trie: TrieNode | None
-    node: TrieNode | None = None
-    """Where in the trie the continuation stands; None when it is free."""
-    token_ids: list[int] = field(default_factory=list[int])
-    log_probs: list[float] = field(default_factory=list[float])
-
-    def restart(self) -> None:
-        self.node = self.trie
-        self.token_ids.clear()
-        self.log_probs.clear()
 
 
 class TransformersEngine:
@@ -87,7 +72,7 @@ class TransformersEngine:
             model: A decoder, in the dtype and on the device it shall run.
             max_batch: Conversations held and answered at once; more requests wait.
             max_context: Tokens of a conversation, prompt and continuation together.
-            max_read: Prompt tokens read in one forward pass; more requests wait a step.
+            max_read: Prompt tokens after which a forward pass takes no further prompt.
             version: Of the model's weights.
 
         Raises:
@@ -100,16 +85,21 @@ class TransformersEngine:
             raise ValueError(f"max_context must be >= 2, got {max_context}")
         _check_attention(model, max_context=max_context)
         self._model = model
-        self._max_batch = max_batch
         self._max_context = max_context
         self._max_read = max_read
-        self._vocab_size = model.get_input_embeddings().weight.shape[0]
+        embeddings: Any = model.get_input_embeddings()
+        self._vocab_size: int = embeddings.weight.shape[0]
         self._cache = SlotCache(
             num_rows=max_batch, max_context=max_context, dtype=model.dtype, device=model.device
         )
         self._rows = RowTable(num_rows=max_batch, max_context=max_context)
-        self._waiting: deque[_Job] = deque()
-        self._running: dict[int, _Job] = {}
+        # Of the request in each row: [R], so that a step gathers them by one index.
+        self._temperatures = np.zeros(max_batch, dtype=np.float32)
+        self._seeds = np.zeros(max_batch, dtype=np.uint64)
+        self._num_said = np.zeros(max_batch, dtype=np.int64)
+        self._waiting: deque[Job] = deque()
+        self._running: dict[int, Job] = {}
+        self._open: set[Job] = set()
         self._arrivals = 0
         self._pump: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -125,11 +115,15 @@ class TransformersEngine:
                 any field of the request that makes no sense.
             RuntimeError: when another running event loop is using the engine.
         """
-        job = self._make_job(request)
+        job = make_job(request, vocab_size=self._vocab_size, max_context=self._max_context)
+        self._ensure_pump()
         self._waiting.append(job)
         self._arrivals += 1
-        self._ensure_pump()
-        return await job.future
+        self._open.add(job)
+        try:
+            return await job.future
+        finally:
+            self._open.discard(job)
 
     def load_weights(self, weights: Mapping[str, Any], *, version: int) -> None:
         """Copy a state dict into the model; requests under way start again from their prompts.
@@ -141,6 +135,7 @@ class TransformersEngine:
         unknown = sorted(set(weights) - set(own))
         if unknown:
             raise ValueError(f"weights has names the model lacks, first of all {unknown[0]!r}")
+        # A tied tensor has two names; either one will do.
         given = {own[name].data_ptr() for name in weights}
         missing = [name for name, tensor in own.items() if tensor.data_ptr() not in given]
         if missing:
@@ -158,73 +153,26 @@ class TransformersEngine:
         for job in reversed(self._running.values()):
             job.restart()
             self._waiting.appendleft(job)
-        self._running.clear()
         self._forget_all()
-
-    def _make_job(self, request: GenerationRequest) -> _Job:
-        self._check_request(request)
-        prompt = np.array(request.prompt_ids, dtype=np.int64)
-        if prompt.min() < 0 or prompt.max() >= self._vocab_size:
-            raise ValueError(
-                f"prompt_ids must lie in [0, {self._vocab_size}), "
-                f"got {prompt.min()} to {prompt.max()}"
-            )
-        limit = min(request.max_new_tokens, self._max_context - len(prompt))
-        trie = None
-        if request.choices:
-            trie = build_trie(request.choices)
-            longest = max(map(len, request.choices))
-            if longest > limit:
-                raise ValueError(
-                    f"the longest choice has {longest} tokens, but only {limit} may be generated; "
-                    "raise max_new_tokens or max_context, or shorten the prompt"
-                )
-        return _Job(
-            request=request,
-            prompt=prompt,
-            future=asyncio.get_running_loop().create_future(),
-            limit=limit,
-            stop_ids=frozenset(request.stop_ids),
-            trie=trie,
-            node=trie,
-        )
-
-    def _check_request(self, request: GenerationRequest) -> None:
-        length = len(request.prompt_ids)
-        if length == 0:
-            raise ValueError("prompt_ids must not be empty")
-        if length >= self._max_context:
-            raise ValueError(
-                f"a prompt of {length} tokens leaves no room in max_context={self._max_context}; "
-                "shorten it or raise max_context"
-            )
-        if request.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be >= 1, got {request.max_new_tokens}")
-        if not 0.0 <= request.temperature < float("inf"):
-            raise ValueError(f"temperature must be >= 0 and finite, got {request.temperature}")
-        for choice in request.choices:
-            if any(not 0 <= token < self._vocab_size for token in choice):
-                raise ValueError(
-                    f"choice {choice} has tokens outside of the vocabulary [0, {self._vocab_size})"
-                )
 
     def _ensure_pump(self) -> None:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            if self._loop is not None and self._loop.is_running() and self._running:
+            if self._loop is not None and self._loop.is_running():
                 raise RuntimeError("the engine is in use by another running event loop")
             # A loop that ended left its requests behind; nobody waits for them any more.
             for row in list(self._running):
                 self._leave(row)
-            self._waiting = deque(job for job in self._waiting if job.future.get_loop() is loop)
+            self._waiting.clear()
+            self._open.clear()
             self._loop, self._pump = loop, None
         if self._pump is None or self._pump.done():
             self._pump = loop.create_task(self._run(), name="engine pump")
 
     async def _run(self) -> None:
         """Step while there is work. What breaks reaches everybody who waits."""
-        self._model.eval()
         try:
+            self._model.eval()
             while self._waiting or self._running:
                 await self._let_requests_arrive()
                 self._drop_cancelled()
@@ -254,19 +202,13 @@ class TransformersEngine:
 
     def _abandon(self, error: Exception | None) -> None:
         """Give up on all requests; without an error they are cancelled."""
-        jobs = [*self._running.values(), *self._waiting]
-        self._running.clear()
         self._waiting.clear()
         self._forget_all()
-        for job in jobs:
-            if job.future.done() or job.future.get_loop().is_closed():
-                continue
-            if error is None:
-                job.future.cancel()
-            else:
-                job.future.set_exception(error)
+        for job in self._open:
+            job.fail(error)
 
     def _forget_all(self) -> None:
+        self._running.clear()
         self._rows.forget_all()
         self._cache.clear()
 
@@ -274,37 +216,47 @@ class TransformersEngine:
         del self._running[row]
         self._rows.release(row)
 
+    @torch.inference_mode()
     def _step(self) -> None:
         """One forward pass: read what is new, sample one token per row, let the done ones go."""
-        spans = [
-            Span(row=row, start=int(self._rows.lengths[row]), length=1) for row in self._running
-        ]
-        tokens = {row: job.token_ids[-1:] for row, job in self._running.items()}
+        spans: list[Span] = []
+        tokens: dict[int, NDArray[np.int64] | list[int]] = {}
+        for row, job in self._running.items():
+            spans.append(Span(row=row, start=int(self._rows.lengths[row]), length=1))
+            tokens[row] = job.token_ids[-1:]
         for row, job in self._admit():
             start = int(self._rows.lengths[row])
-            suffix = job.prompt[start:]
-            spans.append(Span(row=row, start=start, length=len(suffix)))
-            tokens[row] = suffix
-            self.stats.tokens_read += len(suffix)
-            self._running[row] = job
+            tokens[row] = job.prompt[start:]
+            spans.append(Span(row=row, start=start, length=len(job.prompt) - start))
+            self.stats.tokens_read += len(job.prompt) - start
+            self._enter(row, job=job)
         spans.sort(key=lambda span: (span.length > 1, span.row))
         for span in spans:
             end = span.start + span.length
             self._rows.ids[span.row, span.start : end] = tokens[span.row]
             self._rows.lengths[span.row] = end
-        packed = np.concatenate([tokens[span.row] for span in spans])
+        packed = np.concatenate([tokens[span.row] for span in spans], dtype=np.int64)
         logits = self._forward(packed, spans=spans)
-        self._take_tokens([span.row for span in spans], logits=logits)
+        self._take_tokens(np.array([span.row for span in spans]), logits=logits)
 
-    def _admit(self) -> list[tuple[int, _Job]]:
-        """Give waiting requests rows, conversations that are held first."""
-        budget, num_admitted = self._max_read, 0
-        admitted: list[tuple[int, _Job]] = []
-        newcomers: list[_Job] = []
+    def _enter(self, row: int, *, job: Job) -> None:
+        self._running[row] = job
+        self._temperatures[row] = job.request.temperature
+        self._seeds[row] = job.request.seed & _SEED_MASK
+        self._num_said[row] = 0
+
+    def _admit(self) -> list[tuple[int, Job]]:
+        """Give waiting requests rows: those whose conversation is held, then the others.
+
+        Whoever shares most of a prompt with a request admitted in the same step waits for the
+        next one, when a copy costs less than reading.
+        """
+        budget = self._max_read
         num_idle = self._rows.num_idle
-        while self._waiting and num_admitted < num_idle and budget > 0:
+        admitted: list[tuple[int, Job]] = []
+        newcomers: list[Job] = []
+        while self._waiting and len(admitted) + len(newcomers) < num_idle and budget > 0:
             job = self._waiting.popleft()
-            num_admitted += 1
             row = self._rows.take_held(job.request.conversation_id)
             if row is None:
                 newcomers.append(job)
@@ -315,14 +267,35 @@ class TransformersEngine:
             self._rows.lengths[row] = kept
             budget -= len(job.prompt) - kept
             admitted.append((row, job))
+        leaders: list[Job] = []
+        followers: list[Job] = []
         for job in newcomers:
-            row, is_evicted = self._rows.take_new(job.request.conversation_id)
-            self.stats.evictions += is_evicted
-            admitted.append((row, job))
+            source, shared = self._rows.best_prefix(job.prompt[:-1])
+            unread = len(job.prompt) - shared
+            if any(
+                _num_equal(job.prompt, other.prompt) - shared > unread // 2 for other in leaders
+            ):
+                followers.append(job)
+                continue
+            admitted.append((self._take_row(job, source=source, shared=shared), job))
+            if unread >= _MIN_SHARED:
+                leaders.append(job)
+        self._waiting.extendleft(reversed(followers))
         return admitted
 
+    def _take_row(self, job: Job, *, source: int, shared: int) -> int:
+        """A row for a conversation that is not held, with what another row shares with it."""
+        row, is_evicted = self._rows.take_new(job.request.conversation_id)
+        self.stats.evictions += is_evicted
+        if shared >= _MIN_SHARED:
+            self._cache.copy_prefix(source, target=row, length=shared)
+            self._rows.ids[row, :shared] = job.prompt[:shared]
+            self._rows.lengths[row] = shared
+            self.stats.tokens_copied += shared
+        return row
+
     @torch.inference_mode()
-    def _forward(self, token_ids: np.ndarray[Any, Any], *, spans: list[Span]) -> torch.Tensor:
+    def _forward(self, token_ids: NDArray[np.int64], *, spans: list[Span]) -> torch.Tensor:
         """Logits [number of spans, V] after the last token of each span."""
         device = self._model.device
         plan = self._cache.prepare(spans)
@@ -334,52 +307,31 @@ class TransformersEngine:
                 logits_to_keep=plan.last,
                 slots=self._cache,
             )
-        self._cache.plan = None
         self.stats.steps += 1
         return output.logits[0]
 
-    @torch.inference_mode()
-    def _take_tokens(self, rows: list[int], *, logits: torch.Tensor) -> None:
-        jobs = [self._running[row] for row in rows]
-        token_ids, log_probs = sample(
+    def _take_tokens(self, rows: NDArray[np.int64], *, logits: torch.Tensor) -> None:
+        numbers = rows.tolist()
+        jobs = [self._running[row] for row in numbers]
+        tokens, log_probs = sample(
             logits,
-            temperatures=np.array([job.request.temperature for job in jobs], dtype=np.float32),
-            draws=uniforms(
-                np.array([job.request.seed & _SEED_MASK for job in jobs], dtype=np.uint64),
-                positions=np.array([len(job.token_ids) for job in jobs]),
-            ),
+            temperatures=self._temperatures[rows],
+            draws=uniforms(self._seeds[rows], positions=self._num_said[rows]),
             allowed=[(i, list(job.node)) for i, job in enumerate(jobs) if job.node is not None],
         )
         if not np.isfinite(log_probs).all():
             raise FloatingPointError(
                 f"the model's logits are not finite (weights version {self.weights_version})"
             )
+        self._num_said[rows] += 1
         self.stats.tokens_generated += len(jobs)
         for row, job, token, log_prob in zip(
-            rows, jobs, token_ids.tolist(), log_probs.tolist(), strict=True
+            numbers, jobs, tokens.tolist(), log_probs.tolist(), strict=True
         ):
-            job.token_ids.append(token)
-            job.log_probs.append(log_prob)
-            if job.node is not None:
-                job.node = job.node[token]
-                is_finished = not job.node
-            else:
-                is_finished = token in job.stop_ids
-            if is_finished or len(job.token_ids) >= job.limit:
+            finished = job.take(token, log_prob=log_prob)
+            if finished or job.is_full:
                 self._leave(row)
-                self._complete(job, is_finished=is_finished)
-
-    def _complete(self, job: _Job, *, is_finished: bool) -> None:
-        if job.future.done():
-            return
-        job.future.set_result(
-            Completion(
-                token_ids=tuple(job.token_ids),
-                log_probs=tuple(job.log_probs),
-                finished=is_finished,
-                weights_version=self.weights_version,
-            )
-        )
+                job.complete(finished=finished, weights_version=self.weights_version)
 
     def _probe(self) -> None:
         """Read one token, to learn before anything starts whether the model's layers fit."""
@@ -395,9 +347,16 @@ class TransformersEngine:
         self.stats = EngineStats()
 
 
+def _num_equal(first: NDArray[np.int64], second: NDArray[np.int64]) -> int:
+    """Length of the common prefix."""
+    length = min(len(first), len(second))
+    differs = first[:length] != second[:length]
+    return int(differs.argmax()) if differs.any() else length
+
+
 def _check_attention(model: PreTrainedModel, *, max_context: int) -> None:
     name = type(model).__name__
-    if not model._supports_attention_backend:  # pyright: ignore
+    if not model._supports_attention_backend:  # pyright: ignore[reportPrivateUsage]
         raise ValueError(f"{name} does not let its attention be replaced; use another model")
     config = model.config.get_text_config().to_dict()
     kinds = set(config.get("layer_types") or ()) - {"full_attention"}

@@ -155,8 +155,8 @@ def _generate(
     model: Qwen2ForCausalLM, ids: np.ndarray[Any, Any], *, num_tokens: int
 ) -> np.ndarray[Any, Any]:
     tensor = torch.from_numpy(ids)
-    generate: Any = model.generate
-    out = generate(
+    generator_model: Any = model  # its type asks for more than `generate` needs
+    out = generator_model.generate(
         tensor,
         attention_mask=torch.ones_like(tensor),
         max_new_tokens=num_tokens,

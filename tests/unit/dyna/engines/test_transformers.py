@@ -77,8 +77,8 @@ def _ask(engine: TransformersEngine, *requests: GenerationRequest) -> list[Compl
 
 def _reference(model: PreTrainedModel, request: GenerationRequest) -> tuple[int, ...]:
     ids = torch.tensor([request.prompt_ids])
-    generate: Any = model.generate
-    out = generate(
+    whole_model: Any = model
+    out = whole_model.generate(
         ids,
         attention_mask=torch.ones_like(ids),
         max_new_tokens=request.max_new_tokens,
@@ -187,6 +187,29 @@ def test_the_same_seed_says_the_same_in_any_company_and_order() -> None:
     assert [c.token_ids for c in other] != alone
 
 
+def test_conversations_that_begin_alike_are_read_once() -> None:
+    model = _model()
+    engine = TransformersEngine(model, max_batch=6, max_context=100)
+    shared = _prompt(50)
+    requests = [
+        _request((*shared, *_prompt(i % 3 + 1, seed=i)), conversation_id=f"{i}") for i in range(8)
+    ]
+    answers = _ask(engine, *requests)
+    assert [c.token_ids for c in answers] == [_reference(model, r) for r in requests]
+    assert engine.stats.tokens_read + engine.stats.tokens_copied == sum(
+        len(request.prompt_ids) for request in requests
+    )
+    assert engine.stats.tokens_read <= 50 + 3 * 8
+
+
+def test_few_rows_among_many_that_rest_stay_right() -> None:
+    model = _model("llama_gqa")
+    engine = TransformersEngine(model, max_batch=12, max_context=100)
+    _ask(engine, *[_request(_prompt(5 + i), conversation_id=f"{i}") for i in range(12)])
+    few = [_request(_prompt(5 + i), conversation_id=f"{i}", max_new_tokens=20) for i in (2, 7, 11)]
+    assert [c.token_ids for c in _ask(engine, *few)] == [_reference(model, r) for r in few]
+
+
 def test_a_constrained_answer_is_the_greedy_walk_of_its_choices() -> None:
     model = _model()
     prompt = _prompt(12)
@@ -285,7 +308,7 @@ def test_stop_limit_and_full_context_end_a_continuation() -> None:
     [
         ({"prompt_ids": ()}, "empty"),
         ({"prompt_ids": (8,) * 24}, "max_context=24"),
-        ({"prompt_ids": (8, VOCAB_SIZE)}, "prompt_ids"),
+        ({"prompt_ids": (8, VOCAB_SIZE)}, "prompt_ids must lie in the vocabulary"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
