@@ -21,6 +21,24 @@ from experiments.cli import main
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 PLUGIN_PAGES = sorted((ROOT / "docs" / "plugins").glob("*.md"))
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+TINY = (
+    "policy.model.path=./tiny",
+    "world_model.model.path=./tiny",
+    "rounds=1",
+    "real.demonstrations=1",
+    "real.explorations=1",
+    "real.episodes_per_round=1",
+    "imagination.episodes_per_round=2",
+    "imagination.group_size=2",
+    "imagination.horizon=1",
+    "evaluation.num_tasks=1",
+    "evaluation.fidelity_episodes=1",
+    "world.max_turns=2",
+    "policy.max_new_tokens=8",
+    "world_model.max_new_tokens=8",
+)
+"""Changes that let a config for a large model run in seconds with a random one."""
 MAX_LINES = {"guess.py": 20, "curious.py": 30, "habit.py": 30, "newest.py": 30}
 """Lines that are not blank; a plug-in must stay small enough to be read at a glance."""
 
@@ -93,6 +111,23 @@ def test_every_plugin_page_is_a_whole_working_example(page: Path, folder: Path) 
         assert f"PYTHONPATH=. dyna train {name}" in lines, f"the page does not train {name}"
         assert main(["train", name]) == 0
     assert len(list((folder / "runs").glob("*/report.html"))) == len(configs)
+
+
+def test_the_tutorial_can_be_followed(folder: Path) -> None:
+    (folder / "quick.yaml").write_text(named_files(TUTORIAL)["quick.yaml"], encoding="utf-8")
+    followed = [line for line in shell_lines(TUTORIAL) if "quick" in line]
+    assert {line.split()[1] for line in followed} >= {"config", "train", "report", "resume"}
+    for line in followed:
+        # Evaluation plays hundreds of episodes; it has tests of its own.
+        if not line.startswith("dyna evaluate"):
+            assert main(line.split()[1:]) == 0, line
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == ["quick-001", "quick-002"]
+
+
+def test_the_config_for_a_real_language_model_works_with_a_tiny_one(folder: Path) -> None:
+    (folder / "qwen.yaml").write_text(named_files(TUTORIAL)["qwen.yaml"], encoding="utf-8")
+    exec(named_files(ROOT / "docs" / "plugins" / "algorithm.md")["make_model.py"], {})
+    assert main(["train", "qwen.yaml", *TINY]) == 0
 
 
 @pytest.mark.parametrize("page", PLUGIN_PAGES, ids=lambda page: page.stem)
