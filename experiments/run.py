@@ -26,6 +26,7 @@ from dyna.types import Metrics, Trajectory
 from experiments.build import build_player, build_run, build_trainers
 from experiments.evaluation import HeldOutEvaluator, replay_in_world
 from experiments.report import build_report, summary_table
+from experiments.scoring import play_held_out, record
 from experiments.viewing import viewer_pairs
 from experiments.watch import Interrupted, Progress
 
@@ -73,6 +74,30 @@ def run(
     report = build_report(folder)
     console.print(summary_table(folder))
     return report
+
+
+def evaluate(folder: Path, *, console: Console | None = None) -> Path:
+    """Measure what the newest checkpoint holds on tasks new to the run; rewrite the report.
+
+    Returns the path of `evaluation.json`. Raises `CheckpointError` for a run without a whole
+    checkpoint, and `ValueError` when the world has too few held-out tasks left.
+    """
+    console = console or Console()
+    config = configuring.load(folder / "config.yaml")
+    if checkpoint.latest(folder) is None:
+        raise checkpoint.CheckpointError(
+            f"{folder} has no whole checkpoint yet; `dyna resume {folder}` continues the run"
+        )
+    with opened(config, folder=folder) as (made, evaluator):
+        done = _restore(made, folder=folder) - 1
+        with console.status(f"measuring what round {done} left, on tasks new to the run"):
+            measured, ledger = play_held_out(config, evaluator=evaluator)
+            found = record(measured, seed=config.seed)
+    spent = {name: ledger[name].steps for name in ("evaluation", "imagined_evaluation")}
+    path = folder / "evaluation.json"
+    write_json(path, value={"round": done, "steps": spent, **found})
+    build_report(folder)
+    return path
 
 
 @contextmanager
@@ -175,4 +200,4 @@ def _write_episodes(made: Run, *, folder: Path, config: RunConfig) -> None:
     write_json(folder / "episodes.json", value=pairs[:_NUM_SHOWN])
 
 
-__all__ = ["Interrupted", "opened", "run"]
+__all__ = ["Interrupted", "evaluate", "opened", "run"]
