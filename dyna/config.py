@@ -216,6 +216,9 @@ class ImaginationConfig:
     """Imagined turns after which a dream is cut."""
     branch_fraction: float = 0.0
     """Share of dreams that branch from a turn inside a real episode instead of its start."""
+    new_task_fraction: float = 0.0
+    """Share of dreams from a start that pursue another task in the same place, where the world can
+    pose one. The place was met in the real world; the task was not."""
     min_confidence: float = 0.0
     """A prediction less sure than this ends the dream untrusted."""
     min_win_confidence: float = 0.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from dyna.protocols import WorldModel
 from dyna.rollout import EpisodeSpec
@@ -146,12 +147,20 @@ class Dream:
     start: Start
 
 
+class Vary(Protocol):
+    """Poses another task in a known place; see `dyna.protocols.HasVariations`."""
+
+    def __call__(self, task: Task, start: Start, *, seed: int) -> tuple[Task, Start] | None: ...
+
+
 def plan_dreams(
     real: Sequence[Trajectory],
     *,
     num: int,
     group_size: int,
     branch_fraction: float = 0.0,
+    new_task_fraction: float = 0.0,
+    vary: Vary | None = None,
     seed: int,
     round: int = 0,
 ) -> list[Dream]:
@@ -160,7 +169,8 @@ def plan_dreams(
     Starts are taken from the episodes in a seeded order that visits every one before any twice;
     a `branch_fraction` of the groups begins after a uniformly drawn number of its turns, at least
     one and never the last, as in MBPO (Janner et al. 2019, arXiv 1906.08253). Failed episodes
-    start no dreams, and only real ones may be given. The last group is smaller when `group_size`
+    start no dreams, and only real ones may be given. Of the groups that begin at a start, a
+    `new_task_fraction` pursue another task there, if `vary(task, start, seed=...)` has one. The last group is smaller when `group_size`
     does not divide `num`. Ids are unique within a round: plan its dreams at once, play slices.
 
     Raises `ValueError` on imagined episodes, on numbers out of range, and when `num > 0` but no
@@ -179,19 +189,23 @@ def plan_dreams(
         origin = origins[order.pop()]
         # Drawn whether used or not, so that branch_fraction does not reorder the origins.
         branches, place = rng.random() < branch_fraction, rng.random()
+        varies = rng.random() < new_task_fraction
         at = 1 + int(place * (len(origin.turns) - 1)) if branches and len(origin.turns) > 1 else 0
         group_id = f"round{round}/dream{group}"
+        task, start = origin.task, origin.start
+        if varies and not at and vary is not None:
+            task, start = vary(task, start, seed=derive_seed(seed, group_id)) or (task, start)
         for member in range(min(group_size, num - group * group_size)):
             episode_id = f"{group_id}/{member}"
             spec = EpisodeSpec(
-                task=origin.task,
+                task=task,
                 episode_id=episode_id,
                 group_id=group_id,
                 seed=derive_seed(seed, episode_id),
                 prefix=origin.turns[:at],
                 round=round,
             )
-            dreams.append(Dream(spec=spec, start=origin.start))
+            dreams.append(Dream(spec=spec, start=start))
     return dreams
 
 

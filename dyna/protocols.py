@@ -71,6 +71,15 @@ class HasExplorer(Protocol):
 
 
 @runtime_checkable
+class HasVariations(Protocol):
+    """A world that can pose other tasks in a place it has shown, without being touched."""
+
+    def vary(self, task: Task, start: Start, *, seed: int) -> tuple[Task, Start] | None:
+        """Another task from the same start, for dreams alone; None where there is none."""
+        ...
+
+
+@runtime_checkable
 class Policy(Protocol):
     """Chooses actions. `version` grows with every change of its weights."""
 
@@ -192,6 +201,7 @@ __all__ = [
     "GenerationRequest",
     "HasExpert",
     "HasExplorer",
+    "HasVariations",
     "Policy",
     "PolicyLearner",
     "ReplayBuffer",

@@ -87,6 +87,7 @@ RANGES: dict[str, Range] = {
     "imagination.group_size": AT_LEAST_ONE,
     "imagination.horizon": AT_LEAST_ONE,
     "imagination.branch_fraction": SHARE,
+    "imagination.new_task_fraction": SHARE,
     "imagination.min_confidence": SHARE,
     "imagination.min_win_confidence": SHARE,
     "evaluation.every": AT_LEAST_ONE,

@@ -17,7 +17,6 @@ from dyna.envs.household.vocabulary import Process, Property, Vocabulary
 from dyna.seeding import derive_seed
 from dyna.types import Context
 
-
 _VERB_WEIGHTS = {"take": 4, "move": 4, "go": 2}
 """The commands that decide over winning are tried more often than the others."""
 

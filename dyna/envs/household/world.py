@@ -19,6 +19,7 @@ from dyna.envs.household.game import HouseholdGame
 from dyna.envs.household.generator import SPLITS, HouseSpec, generate_house
 from dyna.envs.household.hidden_state import describe_hidden_state
 from dyna.envs.household.house import Family, GoalNaming, House
+from dyna.envs.household.variation import vary
 from dyna.envs.household.vocabulary import Vocabulary
 from dyna.seeding import derive_seed
 from dyna.types import Action, Outcome, Start, StopReason, Task
@@ -98,6 +99,10 @@ class HouseholdWorld:
         with self._lock:
             self._extend(split, length=offset + num)
         return self._tasks[split][offset : offset + num]
+
+    def vary(self, task: Task, start: Start, *, seed: int) -> tuple[Task, Start] | None:
+        """Another task in the same house, for dreams; see `dyna.envs.household.variation`."""
+        return vary(task, start, vocabulary=self.vocabulary, seed=seed)
 
     def make(self) -> HouseholdEnv:
         return HouseholdEnv(self)

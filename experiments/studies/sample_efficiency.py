@@ -1,0 +1,200 @@
+"""What imagination buys at equal real budget: four arms, the same starting weights, many seeds.
+
+    python -m experiments.studies.sample_efficiency                # the study, resumable
+    python -m experiments.studies.sample_efficiency --tune real_rl # its settings, on other houses
+
+Every arm may spend the same number of real steps, those that train the world model included.
+Houses for tuning and for reporting are apart, and every seed trains in houses of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.progress import track
+
+from dyna.evaluation.intervals import student_t
+from dyna.files import write_json
+from dyna.tracking import read_metrics
+from dyna.types import Metrics
+from experiments.report.study import study_table, write_study_figure
+
+_README_BEGIN = "<!-- sample-efficiency:begin -->"
+_README_END = "<!-- sample-efficiency:end -->"
+_HOUSES_PER_SEED = 10_000
+"""Train tasks set apart for each seed, far more than one run can use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run of one arm."""
+
+    arm: str
+    seed: int
+    settings: tuple[str, ...]
+    """`key=value`, later ones win."""
+    folder: Path
+
+    def run(self) -> Metrics:
+        """Train in a process of its own, or read what an earlier call left; final metrics."""
+        done = self.folder / "done.json"
+        if not done.exists():
+            verb = "resume" if (self.folder / "checkpoints").exists() else "train"
+            command = [sys.executable, "-m", "experiments.cli", verb]
+            command += [str(self.folder)] if verb == "resume" else self._training()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / "log.txt").open("a", encoding="utf-8") as log:
+                code = subprocess.run(
+                    command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
+                ).returncode
+            if code:
+                raise RuntimeError(f"{self.arm} seed {self.seed} failed; see {log.name}")
+            write_json(done, value=read_metrics(self.folder)[-1][1])
+        return json.loads(done.read_text(encoding="utf-8"))
+
+    def _training(self) -> list[str]:
+        place = [f"seed={self.seed}", f"world.first_task={self.seed * _HOUSES_PER_SEED}"]
+        return [*self.settings, *place, "--run", str(self.folder)]
+
+
+def read_study() -> dict[str, Any]:
+    """The study's settings: `config`, `common`, `arms`, `tuning`, `report`."""
+    text = files("experiments.studies").joinpath("sample_efficiency.yaml").read_text("utf-8")
+    return yaml.safe_load(text)
+
+
+def run_jobs(jobs: Iterable[Job], *, num_parallel: int, console: Console) -> list[Metrics]:
+    jobs = list(jobs)
+    with ThreadPoolExecutor(num_parallel) as pool:
+        results = track(
+            pool.map(Job.run, jobs), total=len(jobs), description="runs", console=console
+        )
+        return list(results)
+
+
+def entry(job: Job, metrics: Metrics) -> dict[str, Any]:
+    """What is reported of one run."""
+    return {
+        "seed": job.seed,
+        "real_steps": round(metrics["ledger/real_steps"]),
+        "real_episodes": round(metrics["ledger/real_episodes"]),
+        "imagined_steps": round(metrics["ledger/imagined_steps"]),
+        "real_success": metrics["eval/real_success"],
+        "imagined_success": metrics.get("eval/imagined_success"),
+        "model_em": metrics.get("model/em"),
+        "win_precision": metrics.get("model/win_precision"),
+    }
+
+
+def report(study: Mapping[str, Any], *, seeds: int, output: Path, parallel: int) -> None:
+    """Run every arm on every seed; write the JSON, the figure, and the README's table."""
+    console = Console()
+    settings = {
+        arm: (study["config"], *study["common"], *study["report"], *changes)
+        for arm, changes in study["arms"].items()
+    }
+    jobs = [
+        Job(arm=arm, seed=seed, settings=chosen, folder=output / "runs" / arm / f"seed{seed}")
+        for seed in range(1, seeds + 1)
+        for arm, chosen in settings.items()
+    ]
+    results = run_jobs(jobs, num_parallel=parallel, console=console)
+    arms: dict[str, list[dict[str, Any]]] = {arm: [] for arm in settings}
+    for job, metrics in zip(jobs, results, strict=True):
+        arms[job.arm].append(entry(job, metrics))
+    intervals = {
+        arm: student_t([run["real_success"] for run in runs]) for arm, runs in arms.items()
+    }
+    verdict = {
+        f"dyna_over_{arm}": intervals["dyna"].low > intervals[arm].high
+        for arm in ("filtered_bc", "real_rl")
+    }
+    result = output / "sample_efficiency.json"
+    config = {"seeds": list(range(1, seeds + 1)), "settings": settings, "machine": _machine()}
+    write_json(result, value={"config": config, "arms": arms, "intervals_apart": verdict})
+    figure = output / "sample_efficiency.svg"
+    write_study_figure(result, figure)
+    write_between_markers(Path("README.md"), text=study_table(result))
+    console.print(study_table(result))
+    console.print(verdict)
+
+
+def tune(study: Mapping[str, Any], *, arm: str, seeds: int, output: Path, parallel: int) -> None:
+    """Try the arm's listed settings on the tuning houses; write them all, the best first."""
+    console = Console()
+    tried: list[tuple[list[str], list[Job]]] = []
+    for index, changes in enumerate(study["tuning"][arm]):
+        chosen = (study["config"], *study["common"], *study["arms"][arm], *changes)
+        folder = output / "tuning" / arm / str(index)
+        # Seeds from 100 on are for tuning alone: it never meets the houses of a reported run.
+        jobs = [
+            Job(arm=arm, seed=100 + seed, settings=chosen, folder=folder / f"seed{seed}")
+            for seed in range(seeds)
+        ]
+        tried.append((changes, jobs))
+    flat = [job for _, jobs in tried for job in jobs]
+    results = dict(zip(flat, run_jobs(flat, num_parallel=parallel, console=console), strict=True))
+    rows = [
+        {
+            "changes": changes,
+            "real_success": [results[job]["eval/real_success"] for job in jobs],
+            "mean": sum(results[job]["eval/real_success"] for job in jobs) / len(jobs),
+        }
+        for changes, jobs in tried
+    ]
+    rows.sort(key=lambda row: row["mean"], reverse=True)
+    write_json(output / f"tuning_{arm}.json", value=rows)
+    for row in rows:
+        console.print(f"{row['mean']:.3f}", row["real_success"], row["changes"])
+
+
+def write_between_markers(path: Path, *, text: str) -> None:
+    """Replace what stands between the markers; a file without them is left alone."""
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
+    if _README_BEGIN not in page or _README_END not in page:
+        return
+    before, _, rest = page.partition(_README_BEGIN)
+    after = rest.partition(_README_END)[2]
+    path.write_text(
+        f"{before}{_README_BEGIN}\n\n{text.strip()}\n\n{_README_END}{after}", encoding="utf-8"
+    )
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} CPU cores, one thread per run"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--parallel", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--output", type=Path, default=Path("docs/results"))
+    parser.add_argument("--tune", metavar="ARM", help="try the arm's listed settings instead")
+    arguments = parser.parse_args()
+    study = read_study()
+    if arguments.tune:
+        tune(
+            study,
+            arm=arguments.tune,
+            seeds=arguments.seeds,
+            output=arguments.output,
+            parallel=arguments.parallel,
+        )
+    else:
+        report(study, seeds=arguments.seeds, output=arguments.output, parallel=arguments.parallel)
+
+
+if __name__ == "__main__":
+    main()
