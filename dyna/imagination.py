@@ -168,10 +168,11 @@ def plan_dreams(
 
     Starts are taken from the episodes in a seeded order that visits every one before any twice;
     a `branch_fraction` of the groups begins after a uniformly drawn number of its turns, at least
-    one and never the last, as in MBPO (Janner et al. 2019, arXiv 1906.08253). Failed episodes
-    start no dreams, and only real ones may be given. Of the groups that begin at a start, a
-    `new_task_fraction` pursue another task there, if `vary(task, start, seed=...)` has one. The last group is smaller when `group_size`
-    does not divide `num`. Ids are unique within a round: plan its dreams at once, play slices.
+    one and never the last, as in MBPO (Janner et al. 2019, arXiv 1906.08253). Of the groups that
+    begin at a start, a `new_task_fraction` pursue another task there, if `vary` has one. Failed
+    episodes start no dreams, and only real ones may be given. The last group is smaller when
+    `group_size` does not divide `num`. Ids are unique within a round: plan its dreams at once,
+    play slices.
 
     Raises `ValueError` on imagined episodes, on numbers out of range, and when `num > 0` but no
     episode is left to dream from.
