@@ -24,10 +24,11 @@ from dyna.evaluation.calibration import (
 )
 from dyna.evaluation.consistency import first_divergence
 from dyna.evaluation.fidelity import TurnScore
-from dyna.evaluation.intervals import Interval, bootstrap, wilson
+from dyna.evaluation.intervals import Interval, wilson
 from dyna.evaluation.policies import consistency_ratio, scored, success_by_task
 from dyna.ledger import Ledger
 from dyna.protocols import WorldModel
+from dyna.seeding import generator
 from dyna.types import Outcome, StopReason, Trajectory, Turn
 from experiments.evaluation import HeldOutEvaluator, replay_in_world
 
@@ -185,7 +186,7 @@ def _ratio(real: Mapping[str, bool], *, w2r: Mapping[str, bool], seed: int) -> d
     def ratio(rows: np.ndarray) -> float:
         drawn = [tasks[int(row)] for row in rows]
         wins = sum(real[task] for task in drawn)
-        # A resample without a real success bounds the ratio from neither side: it may be anything.
+        # A resample without a real success bounds nothing from above.
         return consistency_ratio(real=wins, w2r=sum(w2r[t] for t in drawn)) if wins else math.inf
 
     interval = _over(len(tasks), statistic=ratio, seed=seed)
@@ -283,14 +284,17 @@ def _bounds(interval: Interval) -> dict[str, float]:
 def _over(
     num: int, *, statistic: Callable[[np.ndarray], float], seed: int
 ) -> dict[str, float | None]:
-    """A statistic of the rows 0 to `num - 1`, with its bootstrap interval over them."""
-    value = statistic(np.arange(num))
-    found = {"value": value, "low": math.nan, "high": math.nan}
+    """A statistic of the rows 0 to `num - 1`, with its 95% interval over them.
+
+    The percentile bootstrap (Efron 1979); None for what is unknown or unbounded.
+    """
+    value, low, high = statistic(np.arange(num)), math.nan, math.nan
     if num > 1 and math.isfinite(value):
-        interval = bootstrap(
-            list(range(num)), seed=seed, statistic=statistic, num_resamples=_NUM_RESAMPLES
-        )
-        found |= _bounds(interval)
+        rng = generator(seed, "evaluation")
+        drawn = sorted(statistic(rng.integers(num, size=num)) for _ in range(_NUM_RESAMPLES))
+        # Order statistics, since a resample's ratio may be infinite.
+        low, high = drawn[_NUM_RESAMPLES // 40], drawn[-1 - _NUM_RESAMPLES // 40]
+    found = {"value": value, "low": low, "high": high}
     return {name: number if math.isfinite(number) else None for name, number in found.items()}
 
 
