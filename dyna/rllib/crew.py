@@ -148,13 +148,9 @@ class RLlibCrew:
         """Deal out whole groups until each has come back; the answer is in the order asked."""
         played: dict[str, Trajectory] = {}
         pending = _groups(asked, spec_of=spec_of)
-        for attempt in range(_MAX_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             if not pending:
                 break
-            if attempt:
-                lost = sum(map(len, pending))
-                self.num_replayed += lost
-                _log.warning("%d episodes were lost with their env runner; playing again", lost)
             ids = self._ready_ids()[: len(pending)]
             shares = {id: pending[place :: len(ids)] for place, id in enumerate(ids)}
             replies = self._call(
@@ -165,9 +161,12 @@ class RLlibCrew:
                     for id, share in shares.items()
                 }
             )
-            stale = [reply.worker_index for reply in replies if reply.is_stale]
-            if stale:
-                self._load(ROLES, ids=stale)
+            self._load(ROLES, ids=[reply.worker_index for reply in replies if reply.is_stale])
+            answered = {reply.worker_index for reply in replies}
+            lost = sum(len(group) for id in ids if id not in answered for group in shares[id])
+            if lost:
+                self.num_replayed += lost
+                _log.warning("%d episodes were lost with their env runner; playing again", lost)
             for trajectory in (t for reply in replies for t in reply.trajectories):
                 played[trajectory.id] = trajectory
                 self.player.crew.on_episode(trajectory)
