@@ -18,7 +18,7 @@ from dyna.plugins import build
 from dyna.protocols import Engine, GenerationRequest, HasExpert, HasExplorer, Policy, World
 from dyna.rendering import Renderer
 from dyna.rollout import EpisodeSpec, Limits, rollout
-from dyna.seeding import derive_seed
+from dyna.seeding import derive_seed, generator
 from dyna.training.models import load_model, load_tokenizer
 from dyna.training.trainer import TokenTrainer
 from dyna.types import Context, Source, TrainingSample, Trajectory
@@ -174,7 +174,10 @@ def _generate_s(engine: Engine, *, size: int, prompt: int, written: int, batch: 
         requests = [
             GenerationRequest(
                 conversation_id=f"{written}/{round}/{row}",
-                prompt_ids=tuple((row + round + i * 7) % size for i in range(prompt)),
+                # Nothing in common, for an engine reads a shared beginning once.
+                prompt_ids=tuple(
+                    generator(row, written, round).integers(size, size=prompt).tolist()
+                ),
                 max_new_tokens=written,
                 stop_ids=(),
                 seed=row,

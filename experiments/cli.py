@@ -1,7 +1,8 @@
 """The `dyna` command: everything a user does with a run, from its plan to its report.
 
 A mistake in a name, key or value is refused before anything starts, in one sentence and with exit
-status 2. A run that is told to stop (SIGTERM) saves its state first and exits with 143.
+status 2; so is a file that is missing or damaged. A run that is told to stop keeps its state and
+exits with 143 (SIGTERM) or 130 (SIGINT); one that cannot go on exits with 1.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dyna.checkpoint import CheckpointError
 from dyna.config import RunConfig
 from dyna.configuring import ConfigError, describe, load, save
+from dyna.files import DamagedFileError
 from dyna.nearest import did_you_mean
 from dyna.plugins import KINDS, PluginError, check_config, list_plugins
+from dyna.rollout import BrokenDreamError, BrokenPolicyError
 from dyna.siblings import SiblingError, check_siblings
 
 _log = logging.getLogger(__name__)
@@ -30,7 +33,6 @@ _log = logging.getLogger(__name__)
 FAILED = 1
 MISTAKE = 2
 INTERRUPTED = 130
-TERMINATED = 143
 
 DEFAULT_CONFIG = "household"
 CONFIG_FILE = "config.yaml"
@@ -58,16 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if any(text.startswith("-") for text in rest) or (rest and "settings" not in options):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.settings = settings
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
+    _log_to_screen(verbose=options.verbose)
     command: Command = options.command
     try:
         return command(options)
-    except (CheckpointError, ConfigError, PluginError, SiblingError, UsageError) as error:
+    except (ConfigError, DamagedFileError, PluginError, SiblingError, UsageError) as error:
+        _log.info("what led to it", exc_info=error)
         for line in str(error).splitlines():
             Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(line)}")
         return MISTAKE
-    except (ValueError, OSError) as error:
-        # A damaged model, checkpoint or data file; each error says which, and what to do.
+    except (ValueError, OSError, BrokenDreamError, BrokenPolicyError) as error:
+        # A disk or a part that fails; each error says which, and what to do.
         _log.info("what led to it", exc_info=error)
         Console(stderr=True, soft_wrap=True).print(
             f"[bold red]error:[/] {escape(str(error))} (dyna --verbose shows where)"
@@ -75,6 +78,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to whatever `sys.stderr` is now: bars on a terminal put themselves in between."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def _log_to_screen(*, verbose: bool) -> None:
+    level = logging.INFO if verbose else logging.WARNING
+    form = "%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, format=form, handlers=[_Stderr()])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,7 +133,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.dry_run:
         from experiments.plan import print_plan
 
-        print_plan(config, console=Console())
+        print_plan(config, console=_wide_console())
         return 0
     folder: Path = options.run or _new_folder(config)
     if (folder / CONFIG_FILE).exists():
@@ -141,11 +158,11 @@ def _run(config: RunConfig, *, folder: Path, resume: bool) -> int:
 
     try:
         report = run(config, folder=folder, resume=resume)
-    except Interrupted:
+    except Interrupted as stopped:
         Console(stderr=True, soft_wrap=True).print(
-            f"stopped; the state is saved. Continue with: dyna resume {folder}"
+            f"{stopped}; what was done is kept. Continue with: dyna resume {folder}"
         )
-        return TERMINATED
+        return 128 + stopped.signum
     Console(soft_wrap=True).print(f"report: {report}")
     return 0
 
@@ -178,14 +195,18 @@ def _plugins(_: argparse.Namespace) -> int:
         table.add_column(column, no_wrap=True)
     for plugin in list_plugins():
         table.add_row(plugin.kind, plugin.name, plugin.target, plugin.origin)
-    # As wide as it needs: a cut name could not be copied into a config.
-    console = Console(width=max(100, Console().width), soft_wrap=True)
+    console = _wide_console()
     console.print(table)
     console.print(
         "\nAny other part: `package.module:Name`. Published names: entry points of"
         f" {', '.join(f'dyna.{kind}' for kind in KINDS)}."
     )
     return 0
+
+
+def _wide_console() -> Console:
+    """For tables: into a pipe too, no name or number is cut."""
+    return Console(width=max(100, Console().width), soft_wrap=True)
 
 
 def shipped_configs() -> list[str]:
