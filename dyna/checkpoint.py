@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dyna.files import read_json, sync, write_json
+from dyna.files import DamagedFileError, read_json, sync, write_json
 from dyna.protocols import Stateful
 
 MARKER = "complete.json"
@@ -27,7 +27,7 @@ _RUNS_CODE_WHEN_READ = frozenset({".pkl", ".pickle", ".pt", ".pth", ".bin", ".ck
 _log = logging.getLogger(__name__)
 
 
-class CheckpointError(ValueError):
+class CheckpointError(DamagedFileError):
     """A checkpoint that is not whole, or does not hold what is asked of it."""
 
 

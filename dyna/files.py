@@ -14,6 +14,13 @@ from pathlib import Path
 from typing import Any
 
 
+class DamagedFileError(ValueError):
+    """A file or folder that is missing, half written, or of another kind than was asked for.
+
+    The message names it and says what to do.
+    """
+
+
 def sync(path: Path) -> None:
     """Wait until a file's content, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -43,7 +50,7 @@ def write_json(path: Path, *, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises `FileNotFoundError` or `ValueError`, each naming the file and the remedy."""
+    """Raises `FileNotFoundError` or `DamagedFileError`, each naming the file and the remedy."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -53,6 +60,6 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(
+        raise DamagedFileError(
             f"{path} is not whole JSON ({error}); restore it from a copy or an older checkpoint"
         ) from error

@@ -17,8 +17,8 @@ from typing import Protocol
 from dyna.config import ImaginationConfig, RealConfig
 from dyna.imagination import Dream, plan_dreams
 from dyna.ledger import Ledger
-from dyna.protocols import PolicyLearner, ReplayBuffer, World, WorldModelLearner
-from dyna.rollout import EpisodeSpec, gather_groups
+from dyna.protocols import HasVariations, PolicyLearner, ReplayBuffer, World, WorldModelLearner
+from dyna.rollout import EpisodeSpec, check_policies, gather_groups
 from dyna.seeding import derive_seed
 from dyna.summary import summarize
 from dyna.types import Metrics, Source, Trajectory, TrajectoryGroup
@@ -47,9 +47,13 @@ class Crew(Protocol):
 class Journal(Protocol):
     """Keeps real experience from the moment it was made, so that a crash never spends it twice."""
 
-    def read(self, round: int) -> list[Trajectory] | None: ...
+    def read(self, round: int) -> list[Trajectory] | None:
+        """What was played of the round before; None or only some of it where a run was cut."""
+        ...
 
-    def write(self, round: int, trajectories: Sequence[Trajectory]) -> None: ...
+    def write(self, round: int, trajectories: Sequence[Trajectory]) -> None:
+        """The round's real episodes, all of them."""
+        ...
 
 
 class Evaluator(Protocol):
@@ -104,9 +108,7 @@ class DynaLoop:
 
     def begin(self) -> Metrics:
         specs = self._specs(0, "expert", num=self.real.demonstrations)
-        specs += self._specs(
-            0, "exploration", num=self.real.explorations, num_planned=len(specs)
-        )
+        specs += self._specs(0, "exploration", num=self.real.explorations, num_planned=len(specs))
         real, metrics = self._act_and_remember(0, specs)
         metrics |= self._learn_model(real)
         with self._phase("imitate"):
@@ -132,11 +134,14 @@ class DynaLoop:
     ) -> tuple[list[Trajectory], Metrics]:
         """Play `specs` in the real world; the ledger and the buffer take each episode once."""
         with self._phase("act", total=len(specs)):
-            real = self.journal.read(round) if self.journal else None
-            if real is None:
-                real = self.crew.play(specs)
-                if self.journal:
-                    self.journal.write(round, real)
+            kept = self.journal.read(round) if self.journal else None
+            found = {trajectory.id: trajectory for trajectory in kept or ()}
+            played = self.crew.play([spec for spec in specs if spec.episode_id not in found])
+            found |= {trajectory.id: trajectory for trajectory in played}
+            real = [found[spec.episode_id] for spec in specs]
+            check_policies(real)
+            if self.journal:
+                self.journal.write(round, real)
             for trajectory in real:
                 self.ledger.enter(trajectory)
                 if not trajectory.stop.is_failure:
@@ -153,7 +158,7 @@ class DynaLoop:
     def _dream(self, round: int) -> Metrics:
         """Imagine in batches, the policy learning after each from what it just dreamt."""
         config, metrics = self.imagination, Metrics()
-        if not config.episodes_per_round:
+        if not config.episodes_per_round or not len(self.replay):
             return metrics
         num_groups = -(-config.episodes_per_round // config.group_size)
         dreams = plan_dreams(
@@ -161,6 +166,8 @@ class DynaLoop:
             num=config.episodes_per_round,
             group_size=config.group_size,
             branch_fraction=config.branch_fraction,
+            new_task_fraction=config.new_task_fraction,
+            vary=self.world.vary if isinstance(self.world, HasVariations) else None,
             seed=self.seed,
             round=round,
         )
@@ -170,6 +177,7 @@ class DynaLoop:
             batch = dreams[first : first + per_batch]
             with self._phase("imagine", total=len(batch)):
                 imagined = self.crew.imagine(batch)
+            check_policies(imagined)
             for trajectory in imagined:
                 self.ledger.enter(trajectory)
             dreamt += imagined

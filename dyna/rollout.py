@@ -1,8 +1,9 @@
 """Plays policies in worlds: real play, imagination and evaluation are this one function.
 
-They differ only in the `Env` they are given. Whatever breaks on the way is data: the episode is
-recorded with its `StopReason` and what was said, and the others play on. Only cancellation, and
-errors of the caller's own code, propagate.
+They differ only in the `Env` they are given. A real world or a policy that breaks is data: the
+episode is recorded with its `StopReason` and what was said, and the others play on. A dream's world
+is a model and an engine, our own code: what breaks there is a bug, and is raised. So is a policy
+that breaks in every episode (`check_policies`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -31,6 +33,8 @@ from dyna.types import (
 )
 
 _log = logging.getLogger(__name__)
+_NUM_TOLD = 3
+"""Kinds of failure that one batch of episodes warns of; hundreds of episodes may fail alike."""
 _T = TypeVar("_T")
 
 
@@ -72,6 +76,14 @@ class Limits:
             raise ValueError(f"limits.step_timeout_s must be > 0, got {self.step_timeout_s}")
 
 
+class BrokenDreamError(RuntimeError):
+    """The world model or its engine broke in a dream; `__cause__` says how."""
+
+
+class BrokenPolicyError(RuntimeError):
+    """The policy broke in every episode that it played."""
+
+
 class _Failure(Exception):
     """Something broke; carries the reason under which the episode is recorded."""
 
@@ -93,8 +105,8 @@ async def play_episode(
     """Play one episode to its end and close `env`, whatever happens.
 
     A failure (see `StopReason.is_failure`) keeps the turns before it and drops the one in which
-    it happened, so that no reward and no success can come from it. Raises only
-    `asyncio.CancelledError`, when the caller cancels.
+    it happened, so that no reward and no success can come from it. Raises `BrokenDreamError` when
+    the env of a dream breaks, and `asyncio.CancelledError` when the caller cancels.
     """
     turns = list(spec.prefix)
     start = Start(observation="")
@@ -107,7 +119,9 @@ async def play_episode(
         )
     except _Failure as failure:
         stop, error = failure.stop, failure.error
-        _log.warning("episode %s ended %s: %s", spec.episode_id, stop, error)
+        if source is not Source.REAL and stop is StopReason.ENV_ERROR:
+            raise BrokenDreamError(f"dream {spec.episode_id}: {error}") from failure.__cause__
+        _log.info("episode %s ended %s: %s", spec.episode_id, stop, error, exc_info=failure)
     finally:
         await _close(env, spec=spec, limits=limits)
     return Trajectory(
@@ -222,7 +236,7 @@ async def _close(env: Env, *, spec: EpisodeSpec, limits: Limits) -> None:
     try:
         await _within(env.close(), limits=limits, doing="close")
     except _Failure as failure:
-        _log.warning("episode %s: %s", spec.episode_id, failure.error)
+        _log.info("episode %s: %s", spec.episode_id, failure.error, exc_info=failure)
 
 
 def _propagate_if_ours(error: asyncio.CancelledError) -> None:
@@ -258,7 +272,8 @@ async def rollout(
 
     What an episode samples depends on its own spec alone. `on_episode` is called as each ends,
     in the order in which they do. Each episode gets an env of its own from `make_env`; one that
-    cannot be made is recorded as ENV_ERROR.
+    cannot be made is recorded as ENV_ERROR. Failures are warned of once for each kind. Raises
+    `BrokenDreamError`, as `play_episode` does.
     """
     if max_concurrent < 1:
         raise ValueError(f"max_concurrent must be >= 1, got {max_concurrent}")
@@ -288,8 +303,36 @@ async def rollout(
             for _ in range(min(max_concurrent, len(specs))):
                 group.create_task(play_on())
     except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [results[index] for index in range(len(specs))]
+        first = errors.exceptions[0]
+        raise first from first.__cause__
+    played = [results[index] for index in range(len(specs))]
+    _warn_of_failures(played)
+    return played
+
+
+def _warn_of_failures(played: Sequence[Trajectory]) -> None:
+    failed = [t for t in played if t.stop.is_failure]
+    kinds = Counter((t.stop, t.error) for t in failed)
+    for (stop, error), count in kinds.most_common(_NUM_TOLD):
+        _log.warning("%d of %d episodes ended %s: %s", count, len(played), stop, error)
+    if len(kinds) > _NUM_TOLD:
+        told = sum(count for _, count in kinds.most_common(_NUM_TOLD))
+        _log.warning("%d more episodes failed in other ways", len(failed) - told)
+
+
+def check_policies(played: Sequence[Trajectory]) -> None:
+    """Raise `BrokenPolicyError` if somebody's every episode ended in an error of the policy.
+
+    One failed episode is data; a policy that cannot act at all is a fault to be mended, and what
+    follows from its silence would be noise.
+    """
+    for behavior in dict.fromkeys(t.behavior for t in played):
+        theirs = [t for t in played if t.behavior == behavior]
+        if all(t.stop is StopReason.POLICY_ERROR for t in theirs):
+            raise BrokenPolicyError(
+                f"all {len(theirs)} episodes of {behavior!r} failed; the first, {theirs[0].id}: "
+                f"{theirs[0].error}"
+            )
 
 
 class _Unmade:
@@ -330,4 +373,13 @@ def gather_groups(trajectories: Iterable[Trajectory]) -> list[TrajectoryGroup]:
     return groups
 
 
-__all__ = ["EpisodeSpec", "Limits", "gather_groups", "play_episode", "rollout"]
+__all__ = [
+    "BrokenDreamError",
+    "BrokenPolicyError",
+    "EpisodeSpec",
+    "Limits",
+    "check_policies",
+    "gather_groups",
+    "play_episode",
+    "rollout",
+]

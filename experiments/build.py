@@ -43,7 +43,7 @@ from worldmodels.learner import LLMWorldModelLearner
 from worldmodels.scoring import score_turns
 
 
-def build_player(config: RunConfig, *, progress: Progress | None = None) -> Player:
+def build_player(config: RunConfig) -> Player:
     """World, policies, world model and engines, with the weights that the config names."""
     torch.set_num_threads(config.runtime.threads)
     world: World = build("environments", config.world)
@@ -75,8 +75,6 @@ def build_player(config: RunConfig, *, progress: Progress | None = None) -> Play
         imagination=config.imagination,
         max_concurrent=config.engine.max_batch,
     )
-    if progress is not None:
-        crew.on_episode = progress.on_episode
     return Player(crew=crew, stores=stores)
 
 

@@ -20,7 +20,7 @@ from dyna.ledger import Ledger
 from dyna.loop import Crew
 from dyna.protocols import World
 from dyna.replay.parquet import read_trajectories, write_trajectories
-from dyna.rollout import EpisodeSpec, Limits, play_episode
+from dyna.rollout import EpisodeSpec, Limits, check_policies, play_episode
 from dyna.seeding import derive_seed
 from dyna.types import Metrics, Source, Trajectory
 
@@ -109,6 +109,7 @@ class HeldOutEvaluator:
                 for index, task in enumerate(tasks)
             ]
         )
+        check_policies(played)
         for trajectory in played:
             self.ledger.enter(trajectory, evaluation=True)
         return played

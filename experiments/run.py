@@ -1,17 +1,15 @@
 """One run in its folder: build, play the rounds, keep everything, end with a report.
 
-    config.yaml  metrics.jsonl  experience/  checkpoints/  episodes.json  report.html
+    config.yaml  state.json  metrics.jsonl  experience/  checkpoints/  episodes.json  report.html
 
-After every round the whole state is saved. Real episodes are written down the moment they are
-played, so a run that dies in the middle of a round does not spend them again.
+After every round the whole state is saved. Real episodes are written down as they are played, so
+a run that dies in the middle of a round does not spend them again.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -19,38 +17,19 @@ from rich.console import Console
 from dyna import checkpoint, configuring
 from dyna.config import Backend, RunConfig
 from dyna.files import write_json
-from dyna.replay.parquet import read_trajectories, write_trajectories
 from dyna.rllib.parts import Run
 from dyna.tracking import Tracker
 from dyna.types import Metrics, Trajectory
 from experiments.build import build_player, build_run, build_trainers
 from experiments.evaluation import HeldOutEvaluator, replay_in_world
+from experiments.journal import ExperienceJournal
 from experiments.report import build_report, summary_table
 from experiments.scoring import play_held_out, record
 from experiments.viewing import viewer_pairs
 from experiments.watch import Interrupted, Progress
 
-_log = logging.getLogger(__name__)
 _NUM_SHOWN = 24
 """Episodes in the report's viewer."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExperienceJournal:
-    """Real episodes by round, as Parquet; satisfies `dyna.loop.Journal`."""
-
-    folder: Path
-
-    def read(self, round: int) -> list[Trajectory] | None:
-        path = self._path(round)
-        return list(read_trajectories(path)) if path.exists() else None
-
-    def write(self, round: int, trajectories: Sequence[Trajectory]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_trajectories(self._path(round), trajectories)
-
-    def _path(self, round: int) -> Path:
-        return self.folder / f"round_{round:06d}.parquet"
 
 
 def run(
@@ -58,13 +37,14 @@ def run(
 ) -> Path:
     """Play all rounds and return the path of the report.
 
-    Raises `Interrupted` after SIGTERM, and `ValueError` when `resume` finds nothing to go on from
-    but a configuration.
+    Raises `Interrupted` after SIGTERM or SIGINT, `DamagedFileError` for a model, checkpoint or
+    journal that is not whole, `OSError` when the disk is full, and `BrokenPolicyError` or
+    `BrokenDreamError` when a part cannot work at all. What was committed stays as it was.
     """
     console = console or Console()
     folder.mkdir(parents=True, exist_ok=True)
     configuring.save(config, path=folder / "config.yaml")
-    progress = Progress(rounds=config.rounds, console=console)
+    progress = Progress(rounds=config.rounds, console=console, folder=folder)
     with opened(config, progress=progress, folder=folder) as (made, _), progress.running():
         first = _restore(made, folder=folder) if resume else 0
         if resume:
@@ -106,8 +86,10 @@ def opened(
 ) -> Iterator[tuple[Run, HeldOutEvaluator]]:
     """The parts of a run, in this process or on RLlib's actors, which end with the block."""
     journal = ExperienceJournal(folder / "experience")
+    on_episode = _on_episode(journal, progress=progress)
     if config.runtime.backend is Backend.LOCAL:
-        player = build_player(config, progress=progress)
+        player = build_player(config)
+        player.crew.on_episode = on_episode
         made = build_run(
             config,
             player=player,
@@ -116,7 +98,10 @@ def opened(
             journal=journal,
             progress=progress,
         )
-        yield made, _evaluator(made)
+        try:
+            yield made, _evaluator(made)
+        finally:
+            journal.flush()
         return
     from dyna.rllib import DynaConfig
     from dyna.rllib.cluster import connect, disconnect
@@ -128,12 +113,26 @@ def opened(
         made.loop.journal = journal
         if progress is not None:
             made.loop.watch = progress
-            algorithm.crew.player.crew.on_episode = progress.on_episode
+        algorithm.crew.player.crew.on_episode = on_episode
         yield made, _evaluator(made)
     finally:
+        journal.flush()
         algorithm.stop()
         if started:
             disconnect()
+
+
+def _on_episode(
+    journal: ExperienceJournal, *, progress: Progress | None
+) -> Callable[[Trajectory], None]:
+    """An episode is kept before anybody may stop the run."""
+
+    def on_episode(trajectory: Trajectory) -> None:
+        journal.note(trajectory)
+        if progress is not None:
+            progress.on_episode(trajectory)
+
+    return on_episode
 
 
 def _evaluator(made: Run) -> HeldOutEvaluator:
@@ -144,9 +143,19 @@ def _evaluator(made: Run) -> HeldOutEvaluator:
 
 
 def _restore(made: Run, *, folder: Path) -> int:
-    """Load the newest whole checkpoint; returns the round to play next."""
+    """Load the newest whole checkpoint; returns the round to play next, 0 if none was made.
+
+    Raises `CheckpointError` where every checkpoint is damaged: to train it all again would be
+    worse than to ask.
+    """
     found = checkpoint.latest(folder)
     if found is None:
+        damaged = checkpoint.checkpoints_folder(folder)
+        if any(damaged.glob("round_*")):
+            raise checkpoint.CheckpointError(
+                f"no checkpoint in {damaged} is whole; restore one from a copy, or delete the "
+                f"folder: `dyna resume {folder}` then learns again from the real episodes it kept"
+            )
         return 0
     done = checkpoint.restore(found, parts=made.parts)
     made.loop.crew.share_policy()
@@ -163,7 +172,7 @@ def _play(
         for round, metrics in made.loop.run(first_round=first_round, last_round=config.rounds):
             tracker.log(round, metrics)
             _save(config, made, folder=folder, round=round)
-            progress.bars.console.print(_line(round, metrics=metrics))
+            progress.end_round(_line(round, metrics=metrics))
             progress.begin_round(round + 1)
     finally:
         tracker.close()
@@ -192,6 +201,8 @@ def _line(round: int, *, metrics: Metrics) -> str:
 
 def _write_episodes(made: Run, *, folder: Path, config: RunConfig) -> None:
     evaluator = _evaluator(made)
+    if not evaluator.real:  # a finished run was resumed: there is nothing new to show
+        return
     dreams = evaluator.imagined[:_NUM_SHOWN]
     replayed = replay_in_world(
         dreams, world=evaluator.world, step_timeout_s=config.world.step_timeout_s

@@ -36,9 +36,10 @@ class Abandoned:
     def count(self) -> int:
         return self._count
 
-    def add(self) -> None:
+    def add(self) -> int:
         with self._lock:
             self._count += 1
+            return self._count
 
 
 ABANDONED = Abandoned()
@@ -78,8 +79,10 @@ class ThreadedEnv:
             await asyncio.wait({asyncio.wrap_future(self._ended)}, timeout=_GRACE_S)
         finally:
             if not self._ended.done():
-                self._abandoned.add()
-                _log.warning("a world hangs in its thread and was abandoned: %s", self._env)
+                count = self._abandoned.add()
+                # The 1st, 10th, 100th: a world that always hangs must not flood the log.
+                level = logging.WARNING if str(count).rstrip("0") == "1" else logging.INFO
+                _log.log(level, "a world hangs in its thread, abandoned (%d so far)", count)
         if closing.done() and not closing.cancelled() and (error := closing.exception()):
             raise error
 

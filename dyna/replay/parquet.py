@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dyna.files import replacing
+from dyna.files import DamagedFileError, replacing
 from dyna.replay.codec import encode, write_params
 from dyna.types import Action, Outcome, Source, Start, StopReason, Task, Trajectory, Turn
 
@@ -72,7 +72,7 @@ _SCHEMA = pa.schema(
 )
 
 
-class TrajectoryFileError(ValueError):
+class TrajectoryFileError(DamagedFileError):
     """A file that was to hold trajectories does not, or not whole."""
 
 

@@ -11,6 +11,8 @@ remedy, instead of a model with some weights left random.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +27,10 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
 )
+from transformers.utils import logging as bars
+
+from dyna.configuring import ConfigError
+from dyna.files import DamagedFileError
 
 if TYPE_CHECKING:
     from dyna.config import ModelConfig
@@ -48,32 +54,45 @@ def resolve_model_path(path: str) -> str:
 def load_model(config: ModelConfig) -> PreTrainedModel:
     """The causal language model that `config` names, in evaluation mode (no dropout).
 
-    Only safetensors weights are read. Raises `ValueError` for an unknown dtype, a folder that is
-    missing, incomplete or damaged, weights that do not fit the model, and a context longer than
-    the model's; `OSError` when a hub name cannot be had.
+    Only safetensors weights are read. Raises `DamagedFileError` for a folder that is missing,
+    incomplete or damaged and for weights that do not fit the model, `ConfigError` for an unknown
+    dtype and a context longer than the model's, `OSError` when a hub name cannot be had.
     """
     if config.dtype not in _DTYPES:
-        raise ValueError(f"model.dtype must be one of {sorted(_DTYPES)}, got {config.dtype!r}")
+        raise ConfigError(f"model.dtype must be one of {sorted(_DTYPES)}, got {config.dtype!r}")
     path = resolve_model_path(config.path)
     is_folder = _is_folder(config.path)
     if is_folder:
         _check_weights(Path(path))
-    loaded = AutoModelForCausalLM.from_pretrained(
-        path,
-        dtype=_DTYPES[config.dtype],
-        use_safetensors=True,
-        local_files_only=is_folder,
-        output_loading_info=True,
-    )
+    with _no_bars() if is_folder else nullcontext():
+        loaded = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=_DTYPES[config.dtype],
+            use_safetensors=True,
+            local_files_only=is_folder,
+            output_loading_info=True,
+        )
     model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
     absent = sorted({str(key) for key in [*info["missing_keys"], *info["mismatched_keys"]]})
     if absent:
-        raise ValueError(
+        raise DamagedFileError(
             f"model {path!r} lacks fitting weights for {absent[:3]} ({len(absent)} in all); "
             "its config.json and its safetensors belong to different models: save it again"
         )
     _check_context(model, config=config)
     return model.eval()
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """A folder loads in a moment; a bar for each load would cut through what a run shows."""
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
@@ -129,13 +148,13 @@ def _is_folder(path: str) -> bool:
 
 def _check_files(folder: Path, *, needed: tuple[str, ...]) -> None:
     if not folder.is_dir():
-        raise ValueError(
+        raise DamagedFileError(
             f"model folder {str(folder)!r} does not exist; give `base`, a folder written by "
             "`save_pretrained`, or a hub name"
         )
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
-        raise ValueError(
+        raise DamagedFileError(
             f"model folder {str(folder)!r} lacks {', '.join(missing)}: it is no model or was only "
             "half written; write it again with `save_pretrained`"
         )
@@ -154,7 +173,7 @@ def _check_weights(folder: Path) -> None:
             with safe_open(folder / name, framework="pt"):
                 pass
         except SafetensorError as error:
-            raise ValueError(
+            raise DamagedFileError(
                 f"weights {str(folder / name)!r} cannot be read ({error}): the file was only half "
                 "written; write the model again with `save_pretrained`"
             ) from error
@@ -164,7 +183,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(
+        raise DamagedFileError(
             f"{str(path)!r} is not JSON ({error}): it was only half written; write the model again"
         ) from error
 
@@ -172,7 +191,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _check_context(model: PreTrainedModel, *, config: ModelConfig) -> None:
     longest: int | None = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and config.max_context > longest:
-        raise ValueError(
+        raise ConfigError(
             f"model.max_context must be <= {longest}, the context of {config.path!r}, "
             f"got {config.max_context}"
         )
