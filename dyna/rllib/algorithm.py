@@ -80,6 +80,11 @@ class Dyna(Algorithm):
             self._rounds = self.run.loop.run(
                 first_round=self.round + 1, last_round=self.run_config.rounds
             )
+        if self.round >= 0:
+            # Engines keep what they have read, and the last bits of a log-prob depend on that. New
+            # weights empty them: a round begins alike whether the run was resumed before it or not.
+            self.crew.share_policy()
+            self.crew.share_model()
         try:
             self.round, metrics = next(self._rounds)
         except BaseException:
