@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from dyna.testing import check_policy
 from experiments.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,6 +142,18 @@ def test_plugins_stay_small(page: Path) -> None:
 def test_every_kind_that_a_config_names_has_its_page() -> None:
     pages = {page.stem for page in PLUGIN_PAGES}
     assert pages == {"policy", "environment", "replay_buffer", "world_model", "algorithm"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_on_a_page_is_python(page: Path) -> None:
+    for text in blocks(page, "python"):
+        compile(text, name_of(page), "exec")
+
+
+def test_the_policy_in_the_readme_keeps_the_contract() -> None:
+    names: dict[str, type] = {}
+    exec(named_files(ROOT / "README.md")["brief.py"], names)
+    check_policy(names["FirstCommand"]())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
