@@ -27,9 +27,6 @@ def check_engine(
         stop_ids=tuple(stop_ids),
         temperature=0.0,
     )
-    assert isinstance(engine.weights_version, int), (
-        f"weights_version must be an int, got {engine.weights_version!r}"
-    )
     first = asyncio.run(_generate(engine, [request]))[0]
     _check_completion(first, request=request, version=engine.weights_version)
     sampled = [
@@ -40,13 +37,15 @@ def check_engine(
         _check_completion(one, request=asked, version=engine.weights_version)
     again = asyncio.run(_generate(engine, sampled[::-1]))[::-1]
     for one, other in zip(together, again, strict=True):
-        assert one.token_ids == other.token_ids, (
+        _require(
+            one.token_ids == other.token_ids,
             "the same request with the same seed must be answered alike in any company, got "
-            f"{one.token_ids} and {other.token_ids}"
+            f"{one.token_ids} and {other.token_ids}",
         )
     repeated = asyncio.run(_generate(engine, [request]))[0]
-    assert repeated.token_ids == first.token_ids, (
-        f"greedy answers must repeat, got {first.token_ids} and {repeated.token_ids}"
+    _require(
+        repeated.token_ids == first.token_ids,
+        f"greedy answers must repeat, got {first.token_ids} and {repeated.token_ids}",
     )
     _check_refusals(engine, request=request)
 
@@ -57,25 +56,31 @@ async def _generate(engine: Engine, requests: Sequence[GenerationRequest]) -> li
 
 def _check_completion(completion: Completion, *, request: GenerationRequest, version: int) -> None:
     tokens = completion.token_ids
-    assert 0 < len(tokens) <= request.max_new_tokens, (
-        f"a continuation must have 1 to {request.max_new_tokens} tokens, got {len(tokens)}"
+    _require(
+        0 < len(tokens) <= request.max_new_tokens,
+        f"a continuation must have 1 to {request.max_new_tokens} tokens, got {len(tokens)}",
     )
-    assert len(completion.log_probs) == len(tokens), (
-        f"every token needs its log-prob, got {len(completion.log_probs)} for {len(tokens)} tokens"
+    _require(
+        len(completion.log_probs) == len(tokens),
+        f"every token needs its log-prob, got {len(completion.log_probs)} for {len(tokens)} tokens",
     )
-    assert all(log_prob <= 1e-6 for log_prob in completion.log_probs), (
-        f"log-probs must be <= 0, got {max(completion.log_probs)}"
+    _require(
+        all(log_prob <= 1e-6 for log_prob in completion.log_probs),
+        f"log-probs must be <= 0, got {max(completion.log_probs)}",
     )
     stops = [i for i, token in enumerate(tokens) if token in request.stop_ids]
-    assert stops in ([], [len(tokens) - 1]), (
-        f"a stop token must end the continuation {tokens}; stop tokens stand at {stops}"
+    _require(
+        stops in ([], [len(tokens) - 1]),
+        f"a stop token must end the continuation {tokens}; stop tokens stand at {stops}",
     )
-    assert completion.finished == bool(stops), (
+    _require(
+        completion.finished == bool(stops),
         f"finished must say whether a stop token was reached, got {completion.finished} "
-        f"for {tokens}"
+        f"for {tokens}",
     )
-    assert completion.weights_version == version, (
-        f"weights_version must be {version}, got {completion.weights_version}"
+    _require(
+        completion.weights_version == version,
+        f"weights_version must be {version}, got {completion.weights_version}",
     )
 
 
@@ -89,3 +94,9 @@ def _check_refusals(engine: Engine, *, request: GenerationRequest) -> None:
             f"a request with {len(bad.prompt_ids)} prompt tokens and "
             f"max_new_tokens={bad.max_new_tokens} must be refused with a ValueError"
         )
+
+
+def _require(condition: bool, message: str) -> None:
+    # Not `assert`, which `python -O` removes.
+    if not condition:
+        raise AssertionError(message)

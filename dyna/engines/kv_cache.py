@@ -254,15 +254,14 @@ class SlotCache:
             slots[target, :, :length] = slots[source, :, :length]
 
     def write(
-        self, keys: torch.Tensor, *, values: torch.Tensor, layer: int
+        self, keys: torch.Tensor, *, values: torch.Tensor, plan: Plan, layer: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Store the packed new keys and values [1, H, T, D]; returns all slots of the layer."""
         if layer not in self._keys:
             self._keys[layer] = self._allocate(keys)
             self._values[layer] = self._allocate(values)
-        assert self.plan is not None
         all_keys, all_values = self._keys[layer], self._values[layer]
-        index = (self.plan.rows, slice(None), self.plan.positions)
+        index = (plan.rows, slice(None), plan.positions)
         all_keys[index] = keys[0].transpose(0, 1)
         all_values[index] = values[0].transpose(0, 1)
         return all_keys, all_values
@@ -303,7 +302,7 @@ def attend(
         if kwargs.get(name) is not None:
             raise ValueError(f"{type(module).__name__} needs {name}, which slots do not support")
     plan = slots.plan
-    keys, values = slots.write(key, values=value, layer=module.layer_idx)  # pyright: ignore
+    keys, values = slots.write(key, values=value, plan=plan, layer=module.layer_idx)  # pyright: ignore
     scale: float = query.shape[-1] ** -0.5 if scaling is None else scaling
     queries = query[0].transpose(0, 1)  # [T, H, D]
     parts: list[torch.Tensor] = []
