@@ -5,6 +5,8 @@ learned, and from what, is the same loop as on a laptop. A checkpoint is ours al
 JSON and Parquet, complete with the replay buffer, and reading one runs no code.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 import json
@@ -14,6 +16,7 @@ from typing import Any, Self, cast
 
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core.learner.learner_group import LearnerGroup
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from dyna import checkpoint, configuring
 from dyna.files import read_json, write_json
@@ -48,13 +51,14 @@ class Dyna(Algorithm):
         self.round_metrics: Metrics = {}
         """Of that round, and nothing else: RLlib's result keeps a NaN for what it saw before."""
         self._rounds: Iterator[tuple[int, Metrics]] | None = None
-        runner = cast(DynaEnvRunner, self.env_runner_group.local_env_runner)
+        group = cast(EnvRunnerGroup, self.env_runner_group)
+        runner = cast(DynaEnvRunner, group.local_env_runner)
         self.crew = RLlibCrew(
-            group=self.env_runner_group,
+            group=group,
             player=runner.player,
-            min_healthy=min(settings.min_healthy_env_runners, settings.num_env_runners),
-            sample_timeout_s=settings.sample_timeout_s,
-            recovery_timeout_s=settings.env_runner_restore_timeout_s,
+            min_healthy=min(settings.min_healthy_env_runners, group.num_remote_env_runners()),
+            sample_timeout_s=cast(float, settings.sample_timeout_s),
+            recovery_timeout_s=cast(float, settings.env_runner_restore_timeout_s),
         )
         trainers = self._make_trainers()
         self.run: Run = find_factory(settings.factory).build_run(
@@ -99,7 +103,7 @@ class Dyna(Algorithm):
 
     def step(self) -> dict[str, Any]:
         """One round and its result; `done` with the last, so that Tune ends the trial."""
-        result = super().step()
+        result: dict[str, Any] = super().step()
         result["done"] = self.round >= self.run_config.rounds
         return result
 
@@ -175,11 +179,11 @@ class Dyna(Algorithm):
         """What learns without weights to push would be played untaught by the env runners."""
         loop, crew = self.run.loop, self.crew.player.crew
         learns_itself = {
-            POLICY: loop.policy_learner is crew.behaviors["policy"],
-            WORLD_MODEL: loop.model_learner is crew.model,
+            POLICY: cast(object, loop.policy_learner) is crew.behaviors["policy"],
+            WORLD_MODEL: cast(object, loop.model_learner) is crew.model,
         }
         for role, alone in learns_itself.items():
-            if alone and self.env_runner_group.num_remote_env_runners():
+            if alone and self.crew.group.num_remote_env_runners():
                 raise ValueError(
                     f"the {role} learns within itself, and what it learns cannot be sent to env "
                     "runners; set runtime.num_env_runners to 0, or use one with an engine"
@@ -189,7 +193,8 @@ class Dyna(Algorithm):
         group = cast(LearnerGroup, self.learner_group)
         if group.is_local:
             # The local learner's own trainers are plain ones: same numbers, to the last bit.
-            return dict(cast(TokenLearner, group._learner).trainers)
+            local: Any = group.foreach_learner(_trainers).result_or_errors[0].get()
+            return local
         models = {
             role: self.run_config.policy.model
             if role == POLICY
@@ -205,6 +210,10 @@ class Dyna(Algorithm):
             )
             for role in ROLES
         }
+
+
+def _trainers(learner: Any, *_: Any) -> dict[str, TokenTrainer]:
+    return dict(cast(TokenLearner, learner).trainers)
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,8 @@ A local Ray is kept to the loopback interface. That is decided when Ray is first
 module imports it late and sets the environment first.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 import logging

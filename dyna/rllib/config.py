@@ -6,6 +6,8 @@ What can be trained, and how, is all in the `RunConfig`; RLlib's own settings on
 runs. Those that do not fit language models are set here, once.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 from dataclasses import asdict

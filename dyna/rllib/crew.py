@@ -5,6 +5,8 @@ by somebody else gives the very same episodes, and the answer is in the order of
 An episode enters the books only when it has come back; of a dead actor's nothing has.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 import logging
@@ -13,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import ray
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
@@ -111,9 +113,8 @@ class RLlibCrew:
 
     def versions(self) -> list[dict[str, int]]:
         """The weight versions of everybody who plays."""
-        return self.group.foreach_env_runner(
-            DynaEnvRunner.versions, local_env_runner=not self._is_remote
-        )
+        ask: Any = DynaEnvRunner.versions
+        return self.group.foreach_env_runner(ask, local_env_runner=not self._is_remote)
 
     @property
     def num_healthy(self) -> int:
@@ -206,7 +207,7 @@ class RLlibCrew:
         if not calls:
             return []
         replies: list[Reply] = self.group.foreach_env_runner(
-            list(calls.values()),
+            cast(Any, list(calls.values())),
             kwargs=[{} for _ in calls],
             remote_worker_ids=list(calls),
             local_env_runner=False,
@@ -220,7 +221,7 @@ class RLlibCrew:
 
     def _restart_silent(self, ids: set[int]) -> None:
         """Those alive that have not answered in time hang: end them, and let Ray restart them."""
-        manager = self.group._worker_manager
+        manager: Any = self.group._worker_manager  # pyright: ignore[reportPrivateUsage]
         for id in sorted(ids & set(self._healthy_ids())):
             _log.error(
                 "env runner %d has not answered in %g s and is restarted", id, self.sample_timeout_s

@@ -6,6 +6,8 @@ handed back as `Reply.error` for the driver to raise. Nobody samples with weight
 ones the driver stamped.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 import logging
@@ -46,8 +48,8 @@ class DynaEnvRunner(EnvRunner, Checkpointable):
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
-        run_config = thaw(self.config.run_config)
-        self.player: Player = find_factory(self.config.factory).build_player(run_config)
+        factory = find_factory(config.factory)
+        self.player: Player = factory.build_player(thaw(config.run_config))
         self.stamps: Stamps = dict.fromkeys(ROLES, 0)
 
     def sample(

@@ -5,13 +5,15 @@ the same batches from the same samples, takes its share of each, divides by the 
 whole, and the shares' gradients are added up: one learner or many take the same steps.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -73,11 +75,16 @@ class TokenLearner(TorchLearner):
         """By module id: `policy`, `world_model`."""
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        module: TokenModule = self.module[module_id]
-        run_config = thaw(self.config.run_config)
+        module = cast(TokenModule, self.module[module_id])
+        run_config = thaw(cast(Any, self.config).run_config)
         self.trainers[module_id] = SharedTokenTrainer(
             module.language_model, **trainer_arguments(run_config, role=module_id)
         )
+
+    @property
+    def is_first(self) -> bool:
+        """It speaks for all of them, which hold the same."""
+        return self._learner_index == 0
 
     def _make_modules_ddp_if_necessary(self) -> None:
         """Never: the trainers add gradients up themselves."""

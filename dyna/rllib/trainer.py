@@ -5,12 +5,14 @@ saves weights in the driver needs not know where they were trained. A checkpoint
 in-process trainer's: a run may be resumed with another number of learners.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray.rllib.core.learner.learner_group import LearnerGroup
@@ -106,7 +108,7 @@ class RLlibTrainer(TokenTrainer):
 
     def _each(self, call: Callable[[TokenLearner], Any]) -> list[Any]:
         """The answers of all learners, in their order."""
-        results = self._group.foreach_learner(call).result_or_errors
+        results = self._group.foreach_learner(cast(Any, call)).result_or_errors
         errors = [result.get() for result in results if not result.ok]
         if errors:
             raise RuntimeError(
@@ -135,12 +137,11 @@ def _freeze_reference(learner: TokenLearner, *, role: str) -> None:
 
 
 def _weights(learner: TokenLearner, *, role: str) -> dict[str, Tensor] | None:
-    """From the first learner alone: all hold the same."""
-    return learner.trainers[role].weights() if learner._learner_index == 0 else None
+    return learner.trainers[role].weights() if learner.is_first else None
 
 
 def _export(learner: TokenLearner, *, role: str) -> dict[str, bytes] | None:
-    return learner.export(role) if learner._learner_index == 0 else None
+    return learner.export(role) if learner.is_first else None
 
 
 def _restore(learner: TokenLearner, *, role: str, ref: Any) -> None:

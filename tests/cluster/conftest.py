@@ -46,9 +46,7 @@ def local_ray() -> Iterator[str]:
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder: Path = tmp_path_factory.mktemp("model")
     tokenizer = byte_tokenizer()
-    model = tiny_model(
-        len(tokenizer), hidden_size=32, num_layers=1, eos_token_id=tokenizer.eos_token_id
-    )
+    model = tiny_model(len(tokenizer), hidden_size=32, num_layers=1)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)

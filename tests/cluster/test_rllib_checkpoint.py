@@ -58,7 +58,7 @@ def test_another_process_goes_on_as_if_nothing_had_happened(
     local_ray: str, model_folder: str, tmp_path: Path
 ) -> None:
     config = tiny_config(model_folder)
-    algorithm = DynaConfig().dyna(run_config=config, build="tests.cluster.tiny_build").build_algo()
+    algorithm = Dyna(DynaConfig().dyna(run_config=config, build="tests.cluster.tiny_build"))
     with pytest.raises(ValueError, match="no state before the first round"):
         algorithm.save_to_path(tmp_path / "early")
     algorithm.train()

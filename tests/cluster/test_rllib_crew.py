@@ -21,7 +21,7 @@ LAST_ROUND = 3
 
 def make(model_folder: str, output: Path, num_env_runners: int) -> Dyna:
     config = tiny_config(model_folder, output=str(output), num_env_runners=num_env_runners)
-    return DynaConfig().dyna(run_config=config, build="tests.cluster.tiny_build").build_algo()
+    return Dyna(DynaConfig().dyna(run_config=config, build="tests.cluster.tiny_build"))
 
 
 def played(algorithm: Dyna, round: int) -> list[Trajectory]:

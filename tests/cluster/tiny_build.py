@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from agents.algorithms.grpo import GRPO
 from agents.learner import LLMPolicyLearner
@@ -32,6 +32,7 @@ from dyna.envs.corridor import CorridorWorld
 from dyna.imagination import Dream
 from dyna.ledger import Ledger
 from dyna.loop import Crew, DynaLoop
+from dyna.protocols import World, WorldModel
 from dyna.rendering import Renderer
 from dyna.replay import FifoBuffer
 from dyna.rllib.parts import POLICY, WORLD_MODEL, Player, Run, Weights
@@ -45,7 +46,9 @@ from worldmodels.learner import LLMWorldModelLearner
 from worldmodels.llm import LLMWorldModel
 
 
-def tiny_config(model_folder: str, *, output: str = "", **runtime: int) -> RunConfig:
+def tiny_config(
+    model_folder: str, *, output: str = "", num_env_runners: int = 0, num_learners: int = 0
+) -> RunConfig:
     """A run of seconds with `model_folder`'s language model."""
     model = ModelConfig(path=model_folder, max_context=768)
     optimizer = OptimizerConfig(tokens_per_batch=512, warmup_steps=1)
@@ -67,7 +70,7 @@ def tiny_config(model_folder: str, *, output: str = "", **runtime: int) -> RunCo
         imagination=ImaginationConfig(
             episodes_per_round=8, batches_per_round=1, group_size=4, horizon=2
         ),
-        runtime=RuntimeConfig(**runtime),
+        runtime=RuntimeConfig(num_env_runners=num_env_runners, num_learners=num_learners),
     )
 
 
@@ -84,8 +87,11 @@ def build_player(config: RunConfig) -> Player:
             "expert": ExpertPolicy(_way_on),
             "exploration": RandomPolicy(),
         },
-        model=LLMWorldModel(
-            engines[WORLD_MODEL], renderer, max_new_tokens=config.world_model.max_new_tokens
+        model=cast(
+            WorldModel,
+            LLMWorldModel(
+                engines[WORLD_MODEL], renderer, max_new_tokens=config.world_model.max_new_tokens
+            ),
         ),
         config=config.world,
         imagination=config.imagination,
@@ -183,7 +189,7 @@ class MemoryJournal:
 class Evaluation:
     """Plays two held-out tasks greedily."""
 
-    def __init__(self, crew: Crew, *, world: CorridorWorld, seed: int) -> None:
+    def __init__(self, crew: Crew, *, world: World, seed: int) -> None:
         self._crew = crew
         self._world = world
         self._seed = seed
