@@ -53,11 +53,12 @@ def save(run: str | Path, *, round: int, parts: Mapping[str, Stateful]) -> Path:
         _seal(draft, round=round, parts=sorted(parts))
         _replace(final, draft=draft)
     except OSError as error:
-        raise OSError(
-            error.errno,
+        told = OSError(
             f"checkpoint of round {round} was not written ({error}); make room on the disk of "
-            f"{folder}; earlier checkpoints are intact",
-        ) from error
+            f"{folder}; earlier checkpoints are intact"
+        )
+        told.errno = error.errno
+        raise told from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return final

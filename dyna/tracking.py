@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dyna.files import replacing
+from dyna.files import DamagedFileError, replacing
 from dyna.types import Metrics
 
 FILE_NAME = "metrics.jsonl"
@@ -115,7 +115,7 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
             parsed = json.loads(line)
             lines.append({"round": int(parsed["round"]), "metrics": dict(parsed["metrics"])})
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
+            raise DamagedFileError(
                 f"{path}, line {number} is no line of metrics ({error!r}); delete that line"
             ) from error
     return lines

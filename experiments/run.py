@@ -8,6 +8,7 @@ a run that dies in the middle of a round does not spend them again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,10 +34,16 @@ _NUM_SHOWN = 24
 
 
 def run(
-    config: RunConfig, *, folder: Path, resume: bool = False, console: Console | None = None
+    config: RunConfig,
+    *,
+    folder: Path,
+    resume: bool = False,
+    console: Console | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Play all rounds and return the path of the report.
 
+    `progress` is who shows what goes on and may stop the run; by default bars on `console`.
     Raises `Interrupted` after SIGTERM or SIGINT, `DamagedFileError` for a model, checkpoint or
     journal that is not whole, `OSError` when the disk is full, and `BrokenPolicyError` or
     `BrokenDreamError` when a part cannot work at all. What was committed stays as it was.
@@ -44,7 +51,7 @@ def run(
     console = console or Console()
     folder.mkdir(parents=True, exist_ok=True)
     configuring.save(config, path=folder / "config.yaml")
-    progress = Progress(rounds=config.rounds, console=console, folder=folder)
+    progress = progress or Progress(rounds=config.rounds, console=console, folder=folder)
     with opened(config, progress=progress, folder=folder) as (made, _), progress.running():
         first = _restore(made, folder=folder) if resume else 0
         if resume:
@@ -192,7 +199,7 @@ def _line(round: int, *, metrics: Metrics) -> str:
         parts.append(f"real success {metrics['eval/real_success']:.3f}")
         if "eval/imagined_success" in metrics:
             parts.append(f"(imagined {metrics['eval/imagined_success']:.3f})")
-    if "model/em" in metrics:
+    if not math.isnan(metrics.get("model/em", math.nan)):
         parts.append(f"model exact {metrics['model/em']:.3f}")
     parts.append(f"after {metrics['ledger/real_steps']:.0f} real steps")
     parts.append(f"and {metrics['ledger/imagined_steps']:.0f} imagined")

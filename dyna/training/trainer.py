@@ -181,13 +181,16 @@ class TokenTrainer:
         return self._reference is not None
 
     def save(self, folder: str) -> None:
-        """Write weights, optimizer state and version as safetensors and JSON."""
+        """Write weights, optimizer state and version as safetensors and JSON.
+
+        Raises `OSError` when the disk refuses.
+        """
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        save_file(_distinct(self.model), path / "weights.safetensors")
-        save_file(self._optimizer_state(), path / "optimizer.safetensors")
+        _write_tensors(_distinct(self.model), path=path / "weights.safetensors")
+        _write_tensors(self._optimizer_state(), path=path / "optimizer.safetensors")
         if self._reference is not None:
-            save_file(_distinct(self._reference), path / "reference.safetensors")
+            _write_tensors(_distinct(self._reference), path=path / "reference.safetensors")
         state = {
             "format": _FORMAT,
             "version": self.version,
@@ -317,6 +320,13 @@ def _read_state(path: Path) -> dict[str, Any]:
     if state.get("format") != _FORMAT:
         raise ValueError(f"{str(path)!r} must have format {_FORMAT!r}, got {state.get('format')!r}")
     return state
+
+
+def _write_tensors(tensors: dict[str, Tensor], *, path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # what a full disk looks like from there
+        raise OSError(f"{str(path)!r} cannot be written: {error}") from error
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from dyna.tokenizer import train_tokenizer
 from dyna.tracking import read_metrics
 from dyna.types import Metrics, Source
 from experiments.run import run
+from experiments.watch import Progress
 
 SETTINGS = (
     "name=tiny", "rounds=3", "world.params={admissible: true}", "world.max_turns=4",
@@ -45,12 +49,38 @@ def tiny(model: Path, *changes: str) -> RunConfig:
     return load(overrides=settings(model, *changes))
 
 
-def play(config: RunConfig, *, folder: Path, resume: bool = False) -> str:
+def play(
+    config: RunConfig, *, folder: Path, resume: bool = False, progress: Progress | None = None
+) -> str:
     """Run; returns what the console showed."""
     screen = io.StringIO()
-    report = run(config, folder=folder, resume=resume, console=Console(file=screen, width=120))
+    console = Console(file=screen, width=120)
+    report = run(config, folder=folder, resume=resume, console=console, progress=progress)
     assert report.is_file()
     return screen.getvalue()
+
+
+class StopAt(Progress):
+    """Sends this process a signal at the beginning of a phase."""
+
+    def __init__(
+        self, phase: str, *, round: int, folder: Path, signum: int = signal.SIGTERM
+    ) -> None:
+        super().__init__(rounds=3, console=Console(file=io.StringIO()), folder=folder)
+        self.at = (round, phase)
+        self.now = -1
+        self.signum = signum
+
+    def begin_round(self, round: int) -> None:
+        super().begin_round(round)
+        self.now = round
+
+    @contextmanager
+    def phase(self, name: str, *, total: int) -> Iterator[None]:
+        with super().phase(name, total=total):
+            if (self.now, name) == self.at:
+                signal.raise_signal(self.signum)
+            yield
 
 
 def metrics_of(folder: Path) -> list[tuple[int, Metrics]]:
