@@ -119,6 +119,10 @@ every_renderer = pytest.mark.parametrize("name", ["trained", "bytes", "qwen", "l
 few = settings(max_examples=25, deadline=None)
 
 
+def spelled(renderer: Renderer, token_ids: tuple[int, ...]) -> str:
+    return str(renderer.tokenizer.decode(list(token_ids)))
+
+
 def trained_runs(sample: TrainingSample, *, renderer: Renderer) -> list[tuple[int, ...]]:
     """The trained tokens, message by message."""
     runs: list[tuple[int, ...]] = []
@@ -177,7 +181,7 @@ def test_both_views_spell_the_whole_transcript_in_order(name: str, trajectory: T
         (cloned(trajectory, renderer=r), spoken),
         (modelled(trajectory, renderer=r), modeled),
     ):
-        text, place = r.tokenizer.decode(sample.token_ids), 0
+        text, place = spelled(r, sample.token_ids), 0
         for message in messages:
             found = text.find(message, place)
             assert found >= 0
@@ -325,7 +329,7 @@ def test_an_action_cut_before_its_stop_token_is_closed_for_the_next_speaker() ->
     )
     sample = r.policy_sample(Credit(trajectory=trajectory, rl=(1.0,)))
     assert sample is not None and sum(sample.rl_mask) == len(cut)
-    assert r.tokenizer.decode(sample.token_ids).count("go to sh<|im_end|>\n") == 1
+    assert spelled(r, sample.token_ids).count("go to sh<|im_end|>\n") == 1
     finished = replace(turn, action=replace(turn.action, token_ids=(*cut, r.stop_ids[0])))
     assert r.action_prompt(replace(trajectory, turns=(finished,)).context(1)) == (
         r.action_prompt(trajectory.context(1))
@@ -385,9 +389,9 @@ def test_hidden_state_reaches_the_model_alone_and_only_if_asked_for() -> None:
         stop=StopReason.STEP_LIMIT,
     )
     told, untold = (modelled(trajectory, renderer=r, hidden=hidden) for hidden in (True, False))
-    assert "The key is in the vase.\nA room." in r.tokenizer.decode(told.token_ids)
+    assert "The key is in the vase.\nA room." in spelled(r, told.token_ids)
     for sample in (untold, cloned(trajectory, renderer=r)):
-        assert "key" not in r.tokenizer.decode(sample.token_ids)
+        assert "key" not in spelled(r, sample.token_ids)
 
 
 def test_thoughts_stay_with_the_agent() -> None:
@@ -400,8 +404,8 @@ def test_thoughts_stay_with_the_agent() -> None:
         turns=(Turn(action=action, outcome=Outcome(observation="A vase.")),),
         stop=StopReason.STEP_LIMIT,
     )
-    assert action.text in r.tokenizer.decode(cloned(trajectory, renderer=r).token_ids)
-    assert "Thought" not in r.tokenizer.decode(modelled(trajectory, renderer=r).token_ids)
+    assert action.text in spelled(r, cloned(trajectory, renderer=r).token_ids)
+    assert "Thought" not in spelled(r, modelled(trajectory, renderer=r).token_ids)
 
 
 @pytest.mark.parametrize(

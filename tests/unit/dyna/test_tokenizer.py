@@ -40,7 +40,7 @@ def trained() -> PreTrainedTokenizerFast:
 
 
 def pieces(text: str, tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    return [tokenizer.decode([i]) for i in tokenizer.encode(text, add_special_tokens=False)]
+    return [str(tokenizer.decode([i])) for i in tokenizer.encode(text, add_special_tokens=False)]
 
 
 @pytest.mark.parametrize("make", [trained, byte_tokenizer])
