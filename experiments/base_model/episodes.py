@@ -25,17 +25,27 @@ _FAMILIES = (
 
 
 class Company:
-    """One who plays: an expert who errs with probability `noise`, perhaps after the wrong goal."""
+    """One who plays: an expert who errs with probability `noise`, perhaps after the wrong goal.
 
-    def __init__(self, expert: Expert, house: House, rng: Random) -> None:
+    With probability `grasp` a turn is spent on taking, from among other things, one that is not
+    there: to know better, a model must look through a list and not find it.
+    """
+
+    def __init__(self, expert: Expert, house: House, rng: Random, *, grasp: float) -> None:
         self._expert = expert
         self._rng = rng
         self._noise = rng.choice([0.1, 0.3, 0.5, 0.7, 1.0])
         self._names = [r.name for r in house.receptacles], [o.name for o in house.objects]
         self._wanted = house.goal.objects[0]
+        self._grasp = grasp
         self._decoy = _decoy(house, rng) if rng.random() < 0.35 else ""
 
     def command(self, context: Context, game: HouseholdGame) -> str:
+        # Without grasping no number is drawn for it, so that the first stage stays what it was.
+        if self._grasp and self._rng.random() < self._grasp:
+            command = self._reach_in_vain(context, game)
+            if command:
+                return command
         if self._rng.random() < self._noise:
             return self._blunder(context, game)
         if self._decoy:
@@ -45,6 +55,19 @@ class Company:
             else:
                 return self._expert(_towards(context, self._decoy))
         return self._expert(context)
+
+    def _reach_in_vain(self, context: Context, game: HouseholdGame) -> str:
+        """Take something from here that is not among what lies here; empty where nothing lies."""
+        here = _here(context)
+        if not here or game.held():
+            return ""
+        index = self._names[0].index(here)
+        inside = game.contents(index) if game.is_open(index) else []
+        absent = [name for name in self._names[1] if name not in inside]
+        if not inside or not absent:
+            return ""
+        wanted = self._wanted in absent and self._rng.random() < 0.6
+        return f"take {self._wanted if wanted else self._rng.choice(absent)} from {here}"
 
     def _blunder(self, context: Context, game: HouseholdGame) -> str:
         """Any command that can be carried out, or one that is plausible and mostly cannot."""
@@ -105,7 +128,7 @@ def _towards(context: Context, event: str) -> Context:
     return replace(context, start=replace(context.start, observation=told))
 
 
-def play(rng: Random) -> Trajectory:
+def play(rng: Random, *, grasp: float = 0.0) -> Trajectory:
     """One episode in a household that nobody will see again."""
     vocabulary = invent(rng)
     spec = HouseSpec(
@@ -124,7 +147,7 @@ def play(rng: Random) -> Trajectory:
         family=spec.families[0],
         split="train",
     )
-    company = Company(Expert(vocabulary, order=SearchOrder.LISTED), house, rng)
+    company = Company(Expert(vocabulary, order=SearchOrder.LISTED), house, rng, grasp=grasp)
     turns: list[Turn] = []
     won = False
     while len(turns) < MAX_TURNS and not won:

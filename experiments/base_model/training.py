@@ -39,7 +39,24 @@ class Recipe:
     """Share of samples in the world model's view of an episode, with the loss on its answers."""
     agent_share: float = 0.15
     """Share in the agent's view, with the loss on its commands; the rest are exercises."""
+    grasp: float = 0.0
+    """Share of turns spent on reaching for what is not there; see `episodes.Company`."""
     seed: int = 0
+
+
+STAGES = (
+    Recipe(),
+    # What the first stage left unlearned: to look through a list and not find.
+    Recipe(
+        steps=2400,
+        lookup_steps=0,
+        muon_learning_rate=0.005,
+        adam_learning_rate=1.5e-3,
+        decay_share=0.8,
+        grasp=0.25,
+        seed=1,
+    ),
+)
 
 
 def draw_sample(
@@ -47,7 +64,8 @@ def draw_sample(
 ) -> TrainingSample | None:
     kind = rng.random()
     if kind < recipe.model_share:
-        return renderer.model_sample(episodes.play(rng), use_hidden_state=True)
+        played = episodes.play(rng, grasp=recipe.grasp)
+        return renderer.model_sample(played, use_hidden_state=True)
     if kind < recipe.model_share + recipe.agent_share:
         played = episodes.play(rng)
         return renderer.policy_sample(Credit(trajectory=played, ce=(1.0,) * len(played.turns)))

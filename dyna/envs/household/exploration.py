@@ -31,6 +31,9 @@ class Miss(StrEnum):
     PROCESS = "process"
     """The task's object, to the right place, but not cleaned, heated or cooled; or the lamp, with
     empty hands. The same as OBJECT where the task asks for no such thing."""
+    ABSENT = "absent"
+    """The task's object, reached for wherever the search for it goes by and it is not. A model
+    that has read where the object shall end is quick to believe that it is there already."""
 
 
 class NearMiss:
@@ -53,9 +56,12 @@ class NearMiss:
         rng = Random(derive_seed(0, "near_miss", context.task.id, context.episode_id))
         if rng.random() >= self.share:
             return self.expert(context)
-        miss = rng.choice(list(Miss))
+        # Half of the misses are of the kind that a model forgives most readily.
+        miss = Miss.ABSENT if rng.random() < 0.5 else rng.choice(list(Miss))
         belief = read_transcript(context)
         goal = belief.goal
+        if goal is not None and miss is Miss.ABSENT:
+            return _reach_in_vain(context, belief, goal) or self.expert(context)
         if goal is None or belief.has_missed(goal):
             return self.expert(context)
         return self._miss(belief, goal, miss=miss, rng=rng) or self.expert(context)
@@ -120,6 +126,21 @@ class NearMiss:
 
     def _fits(self, receptacle: str, thing: str) -> bool:
         return self.vocabulary.can_hold(kind_of(receptacle), object_kind=kind_of(thing))
+
+
+def _reach_in_vain(context: Context, belief: Belief, goal: StatedGoal) -> str | None:
+    """Take what is wanted from here, once, if other things are here and hands are free.
+
+    Where nothing lies, or the lid is shut, a model needs no look-up to know that it fails.
+    """
+    wanted = next((name for name in goal.objects if " " in name), None)
+    here = belief.location
+    if wanted is None or here is None or belief.held is not None:
+        return None
+    command = f"take {wanted} from {here}"
+    tried = any(turn.action.command == command for turn in context.turns[: context.length])
+    seen_here = {thing for thing, place in belief.places.items() if place == here}
+    return None if tried or not seen_here or wanted in seen_here else command
 
 
 class NoisyExpert:

@@ -81,7 +81,7 @@ class HouseholdWorld:
         order = SearchOrder.LISTED if num_receptacles else SearchOrder.LIKELY
         self.expert = Expert(vocabulary, order=order)
         self.explorer = NoisyExpert(
-            NearMiss(self.expert, vocabulary=vocabulary, share=0.5), vocabulary=vocabulary
+            NearMiss(self.expert, vocabulary=vocabulary, share=0.8), vocabulary=vocabulary
         )
         self._params = {**asdict(self.spec), "vocabulary": vocabulary.name}
         self._tasks: dict[str, list[Task]] = {split: [] for split in SPLITS}
