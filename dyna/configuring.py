@@ -69,6 +69,29 @@ def load(path: Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfi
     return loaded
 
 
+def load_saved(path: Path) -> RunConfig:
+    """The config that `save` wrote, which has every field.
+
+    Raises `ConfigError` as `load` does, and for a missing field: half of a file may be whole YAML.
+    """
+    values = _read_yaml(path)
+    missing = [name for name in field_types() if not _holds(values, name=name)]
+    if missing:
+        raise ConfigError(
+            f"{path}: lacks `{missing[0]}` and {len(missing) - 1} more keys, so it was only half "
+            "written; restore it from a copy, or add them (`dyna config` prints every key)"
+        )
+    return load(path)
+
+
+def _holds(values: object, *, name: str) -> bool:
+    for part in name.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = cast(Mapping[str, object], values)[part]
+    return True
+
+
 def dump(config: RunConfig) -> str:
     """YAML with every field; `load` gives the same config back, exactly."""
     return "\n".join(_yaml_lines(config, comments=False, indent=0)) + "\n"

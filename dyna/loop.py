@@ -9,7 +9,7 @@ Sutton, "Dyna, an integrated architecture for learning, planning, and reacting" 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -229,6 +229,6 @@ class DynaLoop:
         return self.real.demonstrations + self.real.explorations + (round - 1) * per_round
 
     @contextmanager
-    def _phase(self, name: str, *, total: int = 0) -> Iterator[None]:
+    def _phase(self, name: str, *, total: int = 0) -> Generator[None]:
         with self.ledger.phase(name), self.watch.phase(name, total=total):
             yield

@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dyna.config import RunConfig
-from dyna.configuring import ConfigError, describe, load, save
+from dyna.configuring import ConfigError, describe, load, load_saved, save
 from dyna.files import DamagedFileError
 from dyna.nearest import did_you_mean
 from dyna.plugins import KINDS, PluginError, check_config, list_plugins
@@ -239,7 +239,7 @@ def _config_of(folder: Path) -> RunConfig:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise UsageError(f"{folder} is not the folder of a run: it has no {CONFIG_FILE}")
-    return load(path)
+    return load_saved(path)
 
 
 def _new_folder(config: RunConfig) -> Path:

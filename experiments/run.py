@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 
@@ -70,7 +71,7 @@ def evaluate(folder: Path, *, console: Console | None = None) -> Path:
     checkpoint, and `ValueError` when the world has too few held-out tasks left.
     """
     console = console or Console()
-    config = configuring.load(folder / "config.yaml")
+    config = configuring.load_saved(folder / "config.yaml")
     if checkpoint.latest(folder) is None:
         raise checkpoint.CheckpointError(
             f"{folder} has no whole checkpoint yet; `dyna resume {folder}` continues the run"
@@ -110,11 +111,12 @@ def opened(
         finally:
             journal.flush()
         return
-    from dyna.rllib import DynaConfig
+    from dyna.rllib import Dyna, DynaConfig
     from dyna.rllib.cluster import connect, disconnect
 
     started = connect(config.runtime)
-    algorithm = DynaConfig().dyna(run_config=config, build="experiments.build").build_algo()
+    settings = DynaConfig().dyna(run_config=config, build="experiments.build")
+    algorithm = cast(Dyna, settings.build_algo())
     try:
         made = algorithm.run
         made.loop.journal = journal

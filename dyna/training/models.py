@@ -11,7 +11,7 @@ remedy, instead of a model with some weights left random.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
@@ -84,7 +84,7 @@ def load_model(config: ModelConfig) -> PreTrainedModel:
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
+def _no_bars() -> Generator[None]:
     """A folder loads in a moment; a bar for each load would cut through what a run shows."""
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
@@ -100,7 +100,10 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     path = resolve_model_path(config.path)
     is_folder = _is_folder(config.path)
     if is_folder:
-        _check_files(Path(path), needed=("tokenizer.json", "tokenizer_config.json"))
+        names = ("tokenizer.json", "tokenizer_config.json")
+        _check_files(Path(path), needed=names)
+        for name in names:
+            _read_json(Path(path) / name)
     # By the model's type AutoTokenizer would give a Qwen2 model Qwen2's way of splitting text,
     # whatever the folder's own tokenizer says.
     own = is_folder and _tokenizer_class(Path(path)) in _GENERIC_TOKENIZERS
