@@ -265,12 +265,15 @@ def check_world_model(model: WorldModel, *, trajectories: Sequence[Trajectory] =
         ) from error
     for outcome in first:
         check_outcome(outcome)
-        _require(
-            outcome.admissible is None,
-            "a world model must not invent `admissible`: which commands are possible is not known "
-            "in a dream",
-        )
-    _require(first == second, "the same context and action must give the same prediction")
+        _require(outcome.admissible is None, "a world model must not invent `admissible`")
+    # The last bits of a probability may depend on what else was predicted beside it.
+    _require(
+        [replace(o, confidence=1.0) for o in first] == [replace(o, confidence=1.0) for o in second]
+        and all(
+            abs(a.confidence - b.confidence) < 1e-3 for a, b in zip(first, second, strict=True)
+        ),
+        "the same context and action must give the same prediction",
+    )
 
 
 def check_world_model_learner(learner: WorldModelLearner, *, replay: ReplayBuffer) -> None:
