@@ -260,8 +260,7 @@ def check_world_model(model: WorldModel, *, trajectories: Sequence[Trajectory] =
         first, second = asyncio.run(predict_twice())
     except Exception as error:
         raise AssertionError(
-            f"predict must not raise on garbage, but raised {error!r}; answer with "
-            "stop=StopReason.UNPARSEABLE"
+            f"predict must not raise on garbage, but raised {error!r}; stop with UNPARSEABLE"
         ) from error
     for outcome in first:
         check_outcome(outcome)
