@@ -33,8 +33,10 @@ from experiments.report.study import study_table, write_study_figure
 
 _README_BEGIN = "<!-- sample-efficiency:begin -->"
 _README_END = "<!-- sample-efficiency:end -->"
-_HOUSES_PER_SEED = 10_000
-"""Train tasks set apart for each seed, far more than one run can use."""
+_HOUSES_PER_SEED = 500
+"""Train tasks set apart for each seed, more than one run can use."""
+_FIRST_TUNING_SEED = 20
+"""Seeds from here on are for tuning alone: it never meets the houses of a reported run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,9 +140,8 @@ def tune(study: Mapping[str, Any], *, arm: str, seeds: int, output: Path, parall
     for index, changes in enumerate(study["tuning"][arm]):
         chosen = (study["config"], *study["common"], *study["arms"][arm], *changes)
         folder = output / "tuning" / arm / str(index)
-        # Seeds from 100 on are for tuning alone: it never meets the houses of a reported run.
         jobs = [
-            Job(arm=arm, seed=100 + seed, settings=chosen, folder=folder / f"seed{seed}")
+            Job(arm=arm, seed=_FIRST_TUNING_SEED + seed, settings=chosen, folder=folder / f"seed{seed}")
             for seed in range(seeds)
         ]
         tried.append((changes, jobs))
