@@ -141,7 +141,12 @@ def tune(study: Mapping[str, Any], *, arm: str, seeds: int, output: Path, parall
         chosen = (study["config"], *study["common"], *study["arms"][arm], *changes)
         folder = output / "tuning" / arm / str(index)
         jobs = [
-            Job(arm=arm, seed=_FIRST_TUNING_SEED + seed, settings=chosen, folder=folder / f"seed{seed}")
+            Job(
+                arm=arm,
+                seed=_FIRST_TUNING_SEED + seed,
+                settings=chosen,
+                folder=folder / f"seed{seed}",
+            )
             for seed in range(seeds)
         ]
         tried.append((changes, jobs))
