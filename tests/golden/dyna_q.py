@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from agents.scripted import RandomPolicy
@@ -70,11 +71,12 @@ def make_loop(
     )
 
 
-def real_turns(*, num_imagined: int, seed: int, rounds: int) -> list[int]:
+@cache
+def real_turns(*, num_imagined: int, seed: int, rounds: int) -> tuple[int, ...]:
     """Turns that the real episode of each round took."""
     loop = make_loop(seed=seed, num_imagined=num_imagined)
-    return [
+    return tuple(
         int(metrics["real/turns"])
         for round, metrics in loop.run(first_round=0, last_round=rounds)
         if round
-    ]
+    )

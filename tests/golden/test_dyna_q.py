@@ -17,14 +17,12 @@ ROUNDS = 8
 
 
 def measure() -> dict[str, object]:
-    return {
-        "seeds": list(SEEDS),
-        "rounds": ROUNDS,
-        "real turns of each round, by imagined episodes per real one, seed by seed": {
-            str(num): [real_turns(num_imagined=num, seed=seed, rounds=ROUNDS) for seed in SEEDS]
-            for num in IMAGINED
-        },
+    arms = {
+        str(num): [list(real_turns(num_imagined=num, seed=seed, rounds=ROUNDS)) for seed in SEEDS]
+        for num in IMAGINED
     }
+    what = "real turns of each round, by imagined episodes per real one, seed by seed"
+    return {"seeds": list(SEEDS), "rounds": ROUNDS, what: arms}
 
 
 def test_dyna_q_gives_the_numbers_it_always_gave() -> None:

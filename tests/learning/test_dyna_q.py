@@ -11,7 +11,7 @@ SHORTEST = 8
 """Turns of the shortest way through eight doors."""
 
 
-def later_turns(*, num_imagined: int) -> list[list[int]]:
+def later_turns(*, num_imagined: int) -> list[tuple[int, ...]]:
     """Per seed, the real turns of the episodes after the first, which nothing could shorten."""
     return [real_turns(num_imagined=num_imagined, seed=seed, rounds=8)[1:] for seed in SEEDS]
 
