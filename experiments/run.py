@@ -167,9 +167,18 @@ def _restore(made: Run, *, folder: Path) -> int:
             )
         return 0
     done = checkpoint.restore(found, parts=made.parts)
+    _share(made)
+    return done + 1
+
+
+def _share(made: Run) -> None:
+    """Give the weights to all engines, which forget what they have read.
+
+    Between rounds too: after a resume they have read nothing, and the last bits of a log-prob
+    depend on how a transcript was read.
+    """
     made.loop.crew.share_policy()
     made.loop.crew.share_model()
-    return done + 1
 
 
 def _play(
@@ -181,6 +190,7 @@ def _play(
         for round, metrics in made.loop.run(first_round=first_round, last_round=config.rounds):
             tracker.log(round, metrics)
             _save(config, made, folder=folder, round=round)
+            _share(made)
             progress.end_round(_line(round, metrics=metrics))
             progress.begin_round(round + 1)
     finally:
