@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -27,6 +26,7 @@ from dyna.nearest import did_you_mean
 from dyna.plugins import KINDS, PluginError, check_config, list_plugins
 from dyna.rollout import BrokenDreamError, BrokenPolicyError
 from dyna.siblings import SiblingError, check_siblings
+from experiments.screen import log_to_screen
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if any(text.startswith("-") for text in rest) or (rest and "settings" not in options):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.settings = settings
-    _log_to_screen(verbose=options.verbose)
+    log_to_screen(verbose=options.verbose)
     command: Command = options.command
     try:
         return command(options)
@@ -78,20 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-
-
-class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to whatever `sys.stderr` is now: bars on a terminal put themselves in between."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
-        super().emit(record)
-
-
-def _log_to_screen(*, verbose: bool) -> None:
-    level = logging.INFO if verbose else logging.WARNING
-    form = "%(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=level, format=form, handlers=[_Stderr()])
 
 
 def _parser() -> argparse.ArgumentParser:
