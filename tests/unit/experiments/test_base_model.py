@@ -65,11 +65,16 @@ def text_of(trajectory: Trajectory) -> str:
     return "\n".join([start.hidden_state or "", start.observation, *said])
 
 
+@cache
+def recited() -> tuple[str, ...]:
+    """What every exercise says."""
+    every = dict.fromkeys(exercises.ALL)
+    return tuple(spelled(sample.token_ids) for exercise in every for sample in samples(exercise))
+
+
 def all_texts() -> Iterator[str]:
     yield from map(text_of, played())
-    for exercise in dict.fromkeys(exercises.ALL):
-        for sample in samples(exercise):
-            yield spelled(sample.token_ids)
+    yield from recited()
 
 
 @cache
@@ -114,8 +119,7 @@ def test_no_task_and_no_placement_of_the_demo_is_ever_described() -> None:
             assert not (thing in OBJECTS and place in RECEPTACLES), text
     starts = {part for t in played() for part in (t.start.observation, t.start.hidden_state)}
     assert starts.isdisjoint(sights)
-    recited = (spelled(s.token_ids) for e in dict.fromkeys(exercises.ALL) for s in samples(e))
-    assert not any("Looking quickly around you" in text for text in recited)
+    assert not any("Looking quickly around you" in text for text in recited())
 
 
 def placement(text: str) -> frozenset[str]:
@@ -238,8 +242,8 @@ def looked_up(model: Qwen2ForCausalLM) -> float:
 
 @pytest.mark.parametrize("drawn", [True, False])
 def test_a_drawn_circuit_looks_up_where_a_plain_start_guesses(drawn: bool) -> None:
-    """After 100 steps of 1,024 tokens, over seeds 0 to 2: .78, .77, .80 with the circuit drawn;
-    .25, .25, .23 without, which is about one in the names at hand."""
+    """Measured after 100 steps of 1,024 tokens, on seeds 0 to 2: .78, .77 and .80 with the circuit
+    drawn; .25, .25 and .23 without."""
     model = small_model(seed=0)
     if drawn:
         draw_induction_circuit(model, seed=0)
