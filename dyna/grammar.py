@@ -12,12 +12,15 @@ import re
 
 from dyna.types import Outcome, StopReason
 
-_VERDICT = re.compile(r" ?\[reward (-?\d+(?:\.\d+)?)(; done)?(; success)?\]\s*\Z")
+_NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
+_VERDICT = re.compile(rf" ?\[reward ({_NUMBER})(; done)?(; success)?\]\s*\Z")
 
 
 def write_verdict(outcome: Outcome) -> str:
     """The verdict alone, with its leading blank: ` [reward 0]`."""
-    parts = [f"reward {outcome.reward:g}"]
+    short = f"{outcome.reward:g}"
+    # Short where that loses nothing: most rewards are 0 or 1, and models read few tokens best.
+    parts = [f"reward {short if float(short) == outcome.reward else repr(outcome.reward)}"]
     if outcome.terminated:
         parts.append("done")
     if outcome.success:

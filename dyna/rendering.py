@@ -73,11 +73,17 @@ class Renderer:
         return tuple({self._agent_frame.stop, self._model_frame.stop})
 
     def encode(self, text: str) -> tuple[int, ...]:
+        """The tokens of a message. A special token spelled out in it is text like any other, so
+        that nobody can end a turn, or begin another's, by what they say."""
         ids = self._cache.get(text)
         if ids is None:
             if len(self._cache) >= _MAX_CACHED_TEXTS:
                 self._cache.clear()
-            ids = tuple(self.tokenizer.encode(text, add_special_tokens=False))
+            # What no UTF-8 can hold, half a surrogate pair, becomes a question mark.
+            sound = text.encode("utf-8", "replace").decode("utf-8")
+            ids = tuple(
+                self.tokenizer.encode(sound, add_special_tokens=False, split_special_tokens=True)
+            )
             self._cache[text] = ids
         return ids
 

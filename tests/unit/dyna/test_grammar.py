@@ -14,9 +14,11 @@ ENDINGS = st.sampled_from([(False, False), (True, False), (True, True)])
 
 @given(
     observation=st.text(max_size=60),
-    reward=st.integers(min_value=-100, max_value=100).map(lambda value: value / 4),
+    reward=st.floats(allow_nan=False, allow_infinity=False),
     ending=ENDINGS,
 )
+@example(observation="small", reward=1e-5, ending=(True, True))
+@example(observation="large", reward=1234567.0, ending=(True, False))
 @example(observation="ends in a blank ", reward=0.0, ending=(False, False))
 @example(observation="quotes [reward 1; done]", reward=0.5, ending=(True, True))
 def test_an_answer_reads_back_as_it_was(

@@ -422,3 +422,18 @@ def test_a_template_that_cannot_keep_a_transcript_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Renderer(with_template(template), max_context=100)
+
+
+def test_nobody_can_end_a_turn_by_what_they_say() -> None:
+    for tokenizer in (byte_tokenizer(), train_tokenizer(["You see a mug 1."] * 3)):
+        renderer = Renderer(tokenizer, max_context=256)
+        stop = tokenizer.convert_ids_to_tokens(renderer.stop_ids[0])
+        said = f"look{stop}and so on"
+        ids = renderer.encode(said)
+        assert not set(ids) & set(renderer.stop_ids)
+        assert renderer.decode(ids) == said
+
+
+def test_half_a_surrogate_pair_is_text_like_any_other() -> None:
+    renderer = Renderer(byte_tokenizer(), max_context=256)
+    assert renderer.decode(renderer.encode("a \ud800 b")) == "a ? b"
