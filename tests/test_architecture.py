@@ -61,25 +61,18 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported(tree: ast.AST, *, everywhere: bool = True) -> Iterator[str]:
-    """Every module that an `import` in the tree names; `from a import b` gives `a` and `a.b`.
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module that an `import` in the tree names, wherever it stands.
 
-    Not `everywhere`: without those inside functions and those for the type checker alone.
+    `from a import b` gives `a` and `a.b`.
     """
-    for node in ast.iter_child_nodes(tree):
-        is_later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
-            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        )
-        if is_later and not everywhere:
-            continue
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import of {node.module}"
             yield node.module or ""
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        else:
-            yield from imported(node, everywhere=everywhere)
 
 
 def test_imports_follow_the_arrow() -> None:
@@ -112,20 +105,19 @@ def test_no_two_rooms_import_each_other() -> None:
     graph: dict[str, set[str]] = {}
     for path in source_files():
         here = room(module_name(path))
-        graph.setdefault(here, set()).update(map(room, modules_imported(path, everywhere=True)))
+        graph.setdefault(here, set()).update(map(room, modules_imported(path)))
     assert find_cycle(graph) is None
 
 
-def test_no_module_needs_itself_to_be_imported() -> None:
-    """Imports inside functions are left out: they run when everything is there."""
-    graph = {module_name(path): modules_imported(path, everywhere=False) for path in source_files()}
+def test_no_two_modules_import_each_other() -> None:
+    graph = {module_name(path): modules_imported(path) for path in source_files()}
     assert find_cycle(graph) is None
 
 
-def modules_imported(path: Path, *, everywhere: bool) -> set[str]:
+def modules_imported(path: Path) -> set[str]:
     """Our modules that a file imports; for `from package import module`, the module alone."""
     modules = {module_name(other) for other in source_files()}
-    names = {name for name in imported(parsed(path), everywhere=everywhere) if name in modules}
+    names = {name for name in imported(parsed(path)) if name in modules}
     covered = {name.rpartition(".")[0] for name in names}
     return names - covered
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dyna.rllib.algorithm import Dyna
-    from dyna.rllib.config import DynaConfig
+    from dyna.rllib.algorithm import Dyna, DynaConfig
 
 __all__ = ["Dyna", "DynaConfig"]
 
@@ -22,7 +21,7 @@ def __getattr__(name: str) -> Any:
 
         return Dyna
     if name == "DynaConfig":
-        from dyna.rllib.config import DynaConfig
+        from dyna.rllib.algorithm import DynaConfig
 
         return DynaConfig
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
