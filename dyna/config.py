@@ -41,7 +41,7 @@ class Backend(StrEnum):
 class PluginConfig:
     name: str = ""
     """An alias (see `dyna plugins`) or `package.module:Name`."""
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments for it."""
 
 
@@ -49,7 +49,7 @@ class PluginConfig:
 class WorldConfig:
     name: str = "household"
     """The real world: an alias or `package.module:Name`."""
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments of the world."""
     isolation: Isolation = Isolation.INLINE
     """`inline` for worlds that answer in microseconds, `thread` for those that may hang."""
@@ -75,7 +75,7 @@ class ModelConfig:
 class EngineConfig:
     name: str = "transformers"
     """The text generator: an alias or `package.module:Name`."""
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments of the engine."""
     max_batch: int = 64
     """Conversations decoded together; more wait for a free row."""
@@ -103,7 +103,7 @@ class OptimizerConfig:
 class PolicyConfig:
     name: str = "llm"
     """The agent: an alias or `package.module:Name`."""
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments of the policy."""
     model: ModelConfig = field(default_factory=ModelConfig)
     actions: ActionMode = ActionMode.FREE
@@ -140,7 +140,7 @@ class PolicyLearnerConfig:
 class WorldModelConfig:
     name: str = "llm"
     """The model of the world: an alias or `package.module:Name`."""
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments of the world model."""
     model: ModelConfig = field(default_factory=ModelConfig)
     use_hidden_state: bool = True
@@ -180,7 +180,7 @@ class WorldModelLearnerConfig:
 class ReplayConfig:
     name: str = "reservoir"
     """What to keep: `fifo`, `reservoir`, `task_balanced`, or `package.module:Name`."""
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments of the buffer."""
     max_transitions: int = 100_000
     """Turns held at most."""

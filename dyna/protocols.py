@@ -92,7 +92,8 @@ class Policy(Protocol):
 class WorldModel(Protocol):
     """Predicts what the world would answer. `version` grows with every change of its weights."""
 
-    version: int
+    @property
+    def version(self) -> int: ...
 
     async def predict(self, context: Context, action: Action) -> Outcome:
         """Never raises on garbage: a prediction that makes no sense has `stop=UNPARSEABLE`."""

@@ -11,6 +11,9 @@ is found once, and each message is encoded by itself. So a longer transcript alw
 the tokens of a shorter one, and tokens that were sampled are kept as they are.
 """
 
+# transformers leaves parts of its signatures untyped.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -129,9 +132,7 @@ class Renderer:
             is_new = index >= trajectory.branch_point
             rl = credit.rl[index] if credit.rl and is_new else None
             if ce or rl is not None:
-                builder.act(
-                    tokens, log_probs=turn.action.log_probs, ce=ce, rl=rl, kl=credit.ref_kl
-                )
+                builder.act(tokens, log_probs=turn.action.log_probs, ce=ce, rl=rl, kl=credit.ref_kl)
             else:
                 builder.read(tokens)
             builder.read(chain.from_iterable(self._agent_turn(turn)[1:]))

@@ -5,6 +5,9 @@ fastest when an entity ("mug 2") is one token and the words between entities are
 not learned falls back to words, then bytes, so every text survives: decode(encode(x)) == x.
 """
 
+# transformers leaves parts of its signatures untyped.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import re

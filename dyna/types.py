@@ -79,7 +79,7 @@ class Task:
     split: str
     """`train`, `valid_seen`, `valid_unseen`, or a name of the world's own."""
     seed: int = 0
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What else the world needs to build it; JSON values only."""
 
 

@@ -8,6 +8,7 @@ late, and not at all within the budget of a laptop; drawn in roughly, it is refi
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from transformers import Qwen2ForCausalLM
@@ -54,8 +55,9 @@ def _subspaces(model: Qwen2ForCausalLM, *, seed: int) -> tuple[torch.Tensor, lis
 def _draw_offsets(
     model: Qwen2ForCausalLM, *, content: torch.Tensor, written: list[torch.Tensor]
 ) -> None:
-    attention = model.model.layers[0].self_attn
-    dim, theta = model.config.head_dim, model.config.rope_parameters["rope_theta"]
+    attention: Any = model.model.layers[0].self_attn
+    rope: Any = model.config.rope_parameters
+    dim, theta = model.config.head_dim, rope["rope_theta"]
     attention.q_proj.bias.zero_()
     attention.k_proj.bias.zero_()
     for head, subspace in enumerate(written):
@@ -76,7 +78,7 @@ def _draw_offsets(
 def _draw_comparison(
     model: Qwen2ForCausalLM, *, layer: int, content: torch.Tensor, written: list[torch.Tensor]
 ) -> None:
-    attention = model.model.layers[layer].self_attn
+    attention: Any = model.model.layers[layer].self_attn
     dim = model.config.head_dim
     for head, (asked, looked_at) in enumerate(_COMPARED[: len(written)]):
         rows = slice(head * dim, (head + 1) * dim)

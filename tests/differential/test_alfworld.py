@@ -4,6 +4,9 @@ Houses of full size are written as the engine's own games and played in both, wi
 and impossible commands. Needs the `alfworld` extra, and skips, saying so, without it.
 """
 
+# The real engine is an extra.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import json

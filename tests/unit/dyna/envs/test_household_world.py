@@ -231,4 +231,4 @@ def test_the_banner_is_kept_if_asked_for() -> None:
 )
 def test_a_world_that_cannot_be_is_refused(change: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        HouseholdWorld(**change)
+        HouseholdWorld(**change)  # pyright: ignore[reportArgumentType]
