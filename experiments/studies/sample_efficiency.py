@@ -128,7 +128,7 @@ def report(study: Mapping[str, Any], *, seeds: int, output: Path, parallel: int)
     write_json(result, value={"config": config, "arms": arms, "intervals_apart": verdict})
     figure = output / "sample_efficiency.svg"
     write_study_figure(result, figure)
-    write_between_markers(Path("README.md"), text=study_table(result))
+    write_between_markers(Path("README.md"), text=readme_text(result, figure=figure))
     console.print(study_table(result))
     console.print(verdict)
 
@@ -164,6 +164,19 @@ def tune(study: Mapping[str, Any], *, arm: str, seeds: int, output: Path, parall
     write_json(output / f"tuning_{arm}.json", value=rows)
     for row in rows:
         console.print(f"{row['mean']:.3f}", row["real_success"], row["changes"])
+
+
+def readme_text(result: Path, *, figure: Path) -> str:
+    """The figure, its caption, and the table."""
+    study = json.loads(result.read_text(encoding="utf-8"))
+    seeds = study["config"]["seeds"]
+    caption = (
+        f"Mean and 95% interval over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}), each on 200 "
+        "held-out houses after at most 1,500 real steps, demonstrations and the model's own "
+        f"training data included; {study['config']['machine']}."
+    )
+    title = "Real success at equal real budget"
+    return f"![{title}]({figure.as_posix()})\n\n{caption}\n\n{study_table(result)}"
 
 
 def write_between_markers(path: Path, *, text: str) -> None:
