@@ -131,6 +131,7 @@ def build_run(
             ledger=ledger,
             config=config.evaluation,
             seed=config.seed,
+            step_timeout_s=config.world.step_timeout_s,
             score=_scorer(config, trainers=trainers),
         ),
         real=config.real,

@@ -6,6 +6,7 @@ Nothing that is played here is learned from. The ledger enters it under accounts
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,8 @@ from dyna.protocols import World
 from dyna.replay.parquet import read_trajectories, write_trajectories
 from dyna.rollout import EpisodeSpec, Limits, check_policies, play_episode
 from dyna.seeding import derive_seed
-from dyna.types import Metrics, Source, Trajectory
+from dyna.types import Metrics, Source, StopReason, Trajectory
+from experiments.viewing import differs
 
 Score = Callable[[Sequence[Trajectory]], list[TurnScore]]
 """One-step scores of the live world model on real episodes."""
@@ -37,12 +39,16 @@ class HeldOutEvaluator:
     ledger: Ledger
     config: EvaluationConfig
     seed: int
+    step_timeout_s: float = math.inf
+    """Of one real step, when a dream's actions are replayed in the real world."""
     score: Score | None = None
     """None where the world model has no one-step scores."""
     real: list[Trajectory] = field(default_factory=list[Trajectory])
     """The last evaluation's real episodes, by task."""
     imagined: list[Trajectory] = field(default_factory=list[Trajectory])
     """The same tasks, played in the model."""
+    replayed: list[Trajectory] = field(default_factory=list[Trajectory])
+    """What the real world answers to the actions of `imagined`, in its order."""
     _probes: list[Trajectory] = field(default_factory=list[Trajectory])
     """Real episodes full of mistakes, on which the world model is scored every time."""
 
@@ -51,6 +57,7 @@ class HeldOutEvaluator:
         metrics = _success_metrics(self.real, name="real")
         if self.config.imagined:
             self.imagined = self._play_imagined(round)
+            self.replayed = self._replay()
             metrics |= _success_metrics(self.imagined, name="imagined")
             dreamt, true = success_by_task(self.imagined), success_by_task(self.real)
             both = dreamt.keys() & true.keys()
@@ -62,6 +69,8 @@ class HeldOutEvaluator:
             metrics |= fidelity_metrics(self.score(self.probes()))
             on_policy = self.score(scored(self.real))
             metrics["model/em_on_policy"] = rate(score.exact for score in on_policy)
+        if self.config.imagined:
+            metrics |= _em_by_depth(self.imagined, replayed=self.replayed)
         return metrics
 
     def probes(self) -> list[Trajectory]:
@@ -133,6 +142,14 @@ class HeldOutEvaluator:
             self.ledger.enter(trajectory, evaluation=True)
         return dreamt
 
+    def _replay(self) -> list[Trajectory]:
+        replayed = replay_in_world(
+            self.imagined, world=self.world, step_timeout_s=self.step_timeout_s
+        )
+        for trajectory in replayed:
+            self.ledger.enter(trajectory, evaluation=True)
+        return replayed
+
 
 def replay_in_world(
     trajectories: Sequence[Trajectory], *, world: World, step_timeout_s: float
@@ -152,6 +169,18 @@ def replay_in_world(
         ]
 
     return asyncio.run(play_all())
+
+
+def _em_by_depth(dreams: Sequence[Trajectory], *, replayed: Sequence[Trajectory]) -> Metrics:
+    """`model/em_depth/<d>`: of the d-th predictions of a dream, the share that the real world
+    confirms. A prediction that ended its dream as untrusted or unreadable was not believed."""
+    right: dict[int, list[bool]] = {}
+    for dream, truth in zip(dreams, replayed, strict=True):
+        for depth, (turn, real) in enumerate(zip(dream.turns, truth.turns, strict=False), start=1):
+            if turn.outcome.stop in (StopReason.UNTRUSTED, StopReason.UNPARSEABLE):
+                break
+            right.setdefault(depth, []).append(not differs(turn.outcome, real.outcome))
+    return {f"model/em_depth/{depth}": rate(flags) for depth, flags in sorted(right.items())}
 
 
 def _success_metrics(trajectories: Sequence[Trajectory], *, name: str) -> Metrics:

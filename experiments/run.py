@@ -23,7 +23,7 @@ from dyna.rllib.parts import Run
 from dyna.tracking import Tracker
 from dyna.types import Metrics, Trajectory
 from experiments.build import build_player, build_run, build_trainers
-from experiments.evaluation import HeldOutEvaluator, replay_in_world
+from experiments.evaluation import HeldOutEvaluator
 from experiments.journal import ExperienceJournal
 from experiments.report import build_report, summary_table
 from experiments.scoring import play_held_out, record
@@ -58,7 +58,7 @@ def run(
         if resume:
             Tracker(folder).rewind(first - 1)
         _play(config, made, folder=folder, first_round=first, progress=progress)
-        _write_episodes(made, folder=folder, config=config)
+        _write_episodes(made, folder=folder)
     report = build_report(folder)
     console.print(summary_table(folder))
     return report
@@ -218,15 +218,11 @@ def _line(round: int, *, metrics: Metrics) -> str:
     return " ".join(parts)
 
 
-def _write_episodes(made: Run, *, folder: Path, config: RunConfig) -> None:
+def _write_episodes(made: Run, *, folder: Path) -> None:
     evaluator = _evaluator(made)
     if not evaluator.real:  # a finished run was resumed: there is nothing new to show
         return
-    dreams = evaluator.imagined[:_NUM_SHOWN]
-    replayed = replay_in_world(
-        dreams, world=evaluator.world, step_timeout_s=config.world.step_timeout_s
-    )
-    pairs = viewer_pairs(evaluator.real, imagined=dreams, replayed=replayed)
+    pairs = viewer_pairs(evaluator.real, imagined=evaluator.imagined, replayed=evaluator.replayed)
     write_json(folder / "episodes.json", value=pairs[:_NUM_SHOWN])
 
 

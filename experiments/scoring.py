@@ -30,7 +30,7 @@ from dyna.ledger import Ledger
 from dyna.protocols import WorldModel
 from dyna.seeding import generator
 from dyna.types import Outcome, StopReason, Trajectory, Turn
-from experiments.evaluation import HeldOutEvaluator, replay_in_world
+from experiments.evaluation import HeldOutEvaluator
 
 MIN_TASKS = 100
 """Fewer than these leave intervals too wide to tell two agents apart."""
@@ -71,18 +71,14 @@ def play_held_out(config: RunConfig, *, evaluator: HeldOutEvaluator) -> tuple[Me
             imagined=True,
         ),
         seed=config.seed,
+        step_timeout_s=config.world.step_timeout_s,
     )
     held_out.evaluate(round=config.rounds)
-    replayed = replay_in_world(
-        held_out.imagined, world=evaluator.world, step_timeout_s=config.world.step_timeout_s
-    )
-    for trajectory in replayed:
-        ledger.enter(trajectory, evaluation=True)
     probes = scored(held_out.probes() or held_out.real)
     measured = Measured(
         real=held_out.real,
         imagined=held_out.imagined,
-        replayed=replayed,
+        replayed=held_out.replayed,
         scores=_score(evaluator, probes=probes),
     )
     return measured, ledger

@@ -48,11 +48,12 @@ def _dream(dream: Trajectory, replayed: Trajectory) -> dict[str, Any]:
         truth = replayed.turns[index].outcome if index < len(replayed.turns) else None
         shown["confidence"] = turn.outcome.confidence
         shown["truth"] = truth.observation if truth else None
-        shown["wrong"] = truth is not None and _differs(turn.outcome, truth)
+        shown["wrong"] = truth is not None and differs(turn.outcome, truth)
     return episode
 
 
-def _differs(predicted: Outcome, true: Outcome) -> bool:
+def differs(predicted: Outcome, true: Outcome) -> bool:
+    """Whether observation, reward or ending is wrong."""
     return (
         predicted.observation.strip() != true.observation.strip()
         or predicted.reward != true.reward
