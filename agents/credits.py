@@ -10,10 +10,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from agents.advantages import discounted_returns
+from agents.advantages import discounted_returns, is_constant
 from dyna.types import Credit, StopReason, Trajectory, TrajectoryGroup
 
 _UNANSWERED = (StopReason.UNTRUSTED, StopReason.UNPARSEABLE)
@@ -49,6 +49,31 @@ def advantage_credit(trajectory: Trajectory, *, advantages: Sequence[float]) -> 
     if not advantages:
         return None
     return Credit(trajectory=trajectory, rl=(0.0,) * trajectory.branch_point + tuple(advantages))
+
+
+def compared(
+    groups: Iterable[TrajectoryGroup],
+    *,
+    gamma: float,
+    compare: Callable[[Sequence[float]], list[float]],
+) -> list[Credit]:
+    """Give every action of an episode what `compare` makes of the returns of its group.
+
+    `compare` takes the members' returns, `[G]`, and gives an advantage for each. A group whose
+    returns do not differ, or of one, teaches nothing and gives no credit.
+    """
+    credits: list[Credit] = []
+    for group in groups:
+        trajectories = learnable(group)
+        returns = [episode_return(t, gamma=gamma) for t in trajectories]
+        if not returns or is_constant(returns):
+            continue
+        for trajectory, advantage in zip(trajectories, compare(returns), strict=True):
+            advantages = [advantage] * len(trajectory.new_turns)
+            credit = advantage_credit(trajectory, advantages=advantages)
+            if credit is not None:
+                credits.append(credit)
+    return credits
 
 
 def _answered(trajectory: Trajectory) -> Trajectory:

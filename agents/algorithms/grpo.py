@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from agents.advantages import check_fraction, group_relative, is_constant
-from agents.credits import advantage_credit, episode_return, learnable
+from agents.advantages import check_fraction, group_relative
+from agents.credits import compared
 from dyna.types import Credit, TrajectoryGroup
 
 
@@ -27,14 +28,5 @@ class GRPO:
         check_fraction("grpo gamma", value=self.gamma)
 
     def __call__(self, groups: Sequence[TrajectoryGroup]) -> list[Credit]:
-        credits: list[Credit | None] = []
-        for group in groups:
-            trajectories = learnable(group)
-            returns = [episode_return(t, gamma=self.gamma) for t in trajectories]
-            if not returns or is_constant(returns):
-                continue
-            relative = group_relative(returns, normalize_std=self.normalize_std)
-            for trajectory, advantage in zip(trajectories, relative, strict=True):
-                advantages = [advantage] * len(trajectory.new_turns)
-                credits.append(advantage_credit(trajectory, advantages=advantages))
-        return [credit for credit in credits if credit is not None]
+        compare = partial(group_relative, normalize_std=self.normalize_std)
+        return compared(groups, gamma=self.gamma, compare=compare)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.advantages import check_fraction, is_constant, leave_one_out
-from agents.credits import advantage_credit, episode_return, learnable
+from agents.advantages import check_fraction, leave_one_out
+from agents.credits import compared
 from dyna.types import Credit, TrajectoryGroup
 
 
@@ -24,13 +24,4 @@ class Reinforce:
         check_fraction("reinforce gamma", value=self.gamma)
 
     def __call__(self, groups: Sequence[TrajectoryGroup]) -> list[Credit]:
-        credits: list[Credit | None] = []
-        for group in groups:
-            trajectories = learnable(group)
-            returns = [episode_return(t, gamma=self.gamma) for t in trajectories]
-            if not returns or is_constant(returns):
-                continue
-            for trajectory, advantage in zip(trajectories, leave_one_out(returns), strict=True):
-                advantages = [advantage] * len(trajectory.new_turns)
-                credits.append(advantage_credit(trajectory, advantages=advantages))
-        return [credit for credit in credits if credit is not None]
+        return compared(groups, gamma=self.gamma, compare=leave_one_out)

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
-from collections.abc import Callable
 
 import pytest
 
 from dyna.rendering import ContextOverflow
 from dyna.rollout import (
-    BrokenDreamError,
-    BrokenPolicyError,
     EpisodeSpec,
     Limits,
-    check_policies,
     gather_groups,
     play_episode,
     rollout,
@@ -31,89 +26,16 @@ from dyna.types import (
     Trajectory,
     Turn,
 )
-
-TASK = Task(id="count/train/0", world="count", family="count", split="train")
-LIMITS = Limits(max_turns=5, step_timeout_s=5.0)
-
-
-class CountingEnv:
-    """Says how many steps were taken; ends in success after `goal` steps."""
-
-    def __init__(
-        self, *, goal: int = 3, before_step: Callable[[int], object] | None = None
-    ) -> None:
-        self.goal = goal
-        self.before_step = before_step
-        self.steps = 0
-        self.closed = 0
-
-    async def reset(self, task: Task) -> Start:
-        self.steps = 0
-        return Start(observation="Start.")
-
-    async def step(self, action: Action) -> Outcome:
-        self.steps += 1
-        if self.before_step is not None:
-            answer = self.before_step(self.steps)
-            if asyncio.iscoroutine(answer):
-                answer = await answer
-            if answer is not None:
-                return answer  # type: ignore[return-value]
-        if self.steps < self.goal:
-            return Outcome(observation=f"Step {self.steps}.")
-        return Outcome(
-            observation="Done.",
-            reward=1.0,
-            terminated=True,
-            success=True,
-            stop=StopReason.TERMINATED,
-        )
-
-    async def close(self) -> None:
-        self.closed += 1
-
-
-class SeededPolicy:
-    """Says a number drawn from the turn's own seed, after a pause drawn from nowhere."""
-
-    version = 7
-
-    async def act(self, context: Context) -> Action:
-        await asyncio.sleep(random.random() / 1000)
-        return Action(command=str(random.Random(context.seed).random()))
-
-
-class CallingPolicy:
-    version = 1
-
-    def __init__(self, act: Callable[[Context], Action]) -> None:
-        self._act = act
-
-    async def act(self, context: Context) -> Action:
-        return self._act(context)
-
-
-def spec(index: int = 0, *, group: str = "", task: Task = TASK) -> EpisodeSpec:
-    return EpisodeSpec(task=task, episode_id=f"e{index}", group_id=group, seed=index)
-
-
-def play(
-    env: CountingEnv,
-    *,
-    policy: object | None = None,
-    limits: Limits = LIMITS,
-    source: Source = Source.REAL,
-    episode: EpisodeSpec | None = None,
-) -> Trajectory:
-    return asyncio.run(
-        play_episode(
-            episode or spec(),
-            policy=policy or SeededPolicy(),  # type: ignore[arg-type]
-            env=env,
-            limits=limits,
-            source=source,
-        )
-    )
+from tests.unit.dyna.rollout_parts import (
+    LIMITS,
+    TASK,
+    CallingPolicy,
+    CountingEnv,
+    SeededPolicy,
+    break_down,
+    play,
+    spec,
+)
 
 
 def test_an_episode_ends_with_the_worlds_reason_and_keeps_every_turn() -> None:
@@ -151,12 +73,8 @@ def test_any_stop_of_an_outcome_ends_the_episode_with_that_reason(stop: StopReas
     assert trajectory.stop is stop and len(trajectory.turns) == 1
 
 
-def _raise(_: int) -> None:
-    raise RuntimeError("the kettle broke")
-
-
 def test_a_raising_env_is_a_recorded_failure_without_reward() -> None:
-    env = CountingEnv(before_step=lambda n: _raise(n) if n == 2 else None)
+    env = CountingEnv(before_step=lambda n: break_down(n) if n == 2 else None)
     trajectory = play(env)
     assert trajectory.stop is StopReason.ENV_ERROR
     assert "the kettle broke" in trajectory.error and "RuntimeError" in trajectory.error
@@ -203,7 +121,7 @@ def test_an_answer_that_comes_after_the_limit_is_no_answer() -> None:
     assert trajectory.stop is StopReason.ENV_TIMEOUT and not trajectory.success
 
 
-def test_an_env_that_raises_its_own_timeout_error_is_broken_not_late() -> None:
+def test_an_env_thatbreak_downs_its_own_timeout_error_is_broken_not_late() -> None:
     def refuse(_: int) -> None:
         raise TimeoutError("socket")
 
@@ -390,59 +308,3 @@ def test_a_group_of_two_tasks_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="one task"):
         gather_groups([trajectory(0, group="a"), stray])
-
-
-def test_limits_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match="max_turns must be >= 1, got 0"):
-        Limits(max_turns=0)
-    with pytest.raises(ValueError, match="step_timeout_s must be > 0"):
-        Limits(max_turns=1, step_timeout_s=math.nan)
-
-
-def test_a_dream_that_breaks_is_a_bug_and_is_raised() -> None:
-    with pytest.raises(BrokenDreamError, match=r"dream e0: step raised RuntimeError: the kettle"):
-        play(CountingEnv(before_step=_raise), source=Source.IMAGINED)
-
-
-def test_a_bug_in_one_of_many_dreams_ends_them_all_with_its_cause() -> None:
-    with pytest.raises(BrokenDreamError) as stopped:
-        asyncio.run(
-            rollout(
-                [spec(index) for index in range(8)],
-                policy=SeededPolicy(),
-                make_env=lambda _: CountingEnv(before_step=_raise),
-                limits=LIMITS,
-                source=Source.IMAGINED,
-            )
-        )
-    assert str(stopped.value.__cause__) == "the kettle broke"
-
-
-def test_a_failure_of_hundreds_of_episodes_is_said_in_one_line(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    played = asyncio.run(
-        rollout(
-            [spec(index) for index in range(200)],
-            policy=SeededPolicy(),
-            make_env=lambda _: CountingEnv(before_step=_raise),
-            limits=LIMITS,
-            source=Source.REAL,
-        )
-    )
-    assert all(t.stop is StopReason.ENV_ERROR for t in played)
-    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warned == [
-        "200 of 200 episodes ended env_error: step raised RuntimeError: the kettle broke"
-    ]
-
-
-def test_one_broken_episode_is_data_but_a_policy_that_never_acts_is_a_fault() -> None:
-    def fail(_: Context) -> Action:
-        raise KeyError("no such tool")
-
-    broken, sound = play(CountingEnv(), policy=CallingPolicy(fail)), play(CountingEnv())
-    check_policies([])
-    check_policies([broken, sound])
-    with pytest.raises(BrokenPolicyError, match=r"all 2 episodes of 'policy' failed; .*e0.*tool"):
-        check_policies([broken, broken])

@@ -57,5 +57,8 @@ def test_the_state_of_a_run_is_there_for_others_to_read(tmp_path: Path) -> None:
 
 def test_a_full_disk_does_not_end_a_run_for_want_of_a_note(tmp_path: Path) -> None:
     progress = Progress(rounds=1, console=Console(file=StringIO()), folder=tmp_path / "gone")
+    reached = False
     with progress.running(), progress.phase("act", total=1):
-        pass
+        reached = True
+    assert reached
+    assert not (tmp_path / "gone").exists()
