@@ -45,6 +45,15 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "environments": {
         "household": "dyna.envs.household:HouseholdWorld",
         "corridor": "dyna.envs.corridor:CorridorWorld",
+        "alfworld": "dyna.envs.alfworld:AlfworldWorld",
+        "scienceworld": "dyna.envs.scienceworld:ScienceWorld",
+        "textworld": "dyna.envs.textworld:TextWorldWorld",
+        "textworld_express": "dyna.envs.textworld_express:TextWorldExpressWorld",
+        "webshop": "dyna.envs.webshop:WebShopWorld",
+        "toolbench": "dyna.envs.toolbench:ToolBenchWorld",
+        "toolbench_mirror": "dyna.envs.toolbench:ToolBenchMirrorWorld",
+        "gymnasium": "dyna.envs.gymnasium:GymnasiumWorld",
+        "openenv": "dyna.envs.openenv:OpenEnvWorld",
     },
     "algorithms": {
         "filtered_bc": "agents.algorithms.filtered_bc:FilteredBC",

@@ -51,6 +51,47 @@ class World(Protocol):
 
 
 @runtime_checkable
+class HasSplits(Protocol):
+    """A world that can say what its splits are, and which tasks are one and the same game."""
+
+    @property
+    def splits(self) -> Mapping[str, int | None]:
+        """The number of tasks of each split; None where tasks are made without end."""
+        ...
+
+    def fingerprint(self, task: Task) -> str:
+        """Equal for tasks that are the same game by content, whatever their ids and splits."""
+        ...
+
+
+@runtime_checkable
+class HasCanonicalText(Protocol):
+    """A world that may list the same things in another order at the next visit."""
+
+    def canonical(self, text: str) -> str:
+        """`text` with all that the world leaves to chance put in a fixed order."""
+        ...
+
+
+@runtime_checkable
+class HasClone(Protocol):
+    """An env that can be copied in the middle of an episode, cheaper than by playing it again."""
+
+    async def clone(self) -> Env:
+        """Another env at this very point; the two go on apart."""
+        ...
+
+
+@runtime_checkable
+class Closeable(Protocol):
+    """A world that holds something outside this process: a JVM, a server, files."""
+
+    def close(self) -> None:
+        """Let go of it; calling it twice is fine. Envs made before answer no more."""
+        ...
+
+
+@runtime_checkable
 class HasExpert(Protocol):
     """A world that can show how it is done."""
 
@@ -196,12 +237,16 @@ class Stateful(Protocol):
 
 __all__ = [
     "Algorithm",
+    "Closeable",
     "Completion",
     "Engine",
     "Env",
     "GenerationRequest",
+    "HasCanonicalText",
+    "HasClone",
     "HasExpert",
     "HasExplorer",
+    "HasSplits",
     "HasVariations",
     "Policy",
     "PolicyLearner",
