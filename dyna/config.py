@@ -19,6 +19,8 @@ class Isolation(StrEnum):
     """In the rollout's own event loop: for worlds that answer in microseconds."""
     THREAD = "thread"
     """In a thread of its own, so that one that hangs is given up after `step_timeout_s`."""
+    PROCESS = "process"
+    """In a process of its own, so that one that crashes, leaks or hangs is replaced."""
 
 
 class ActionMode(StrEnum):
@@ -46,13 +48,27 @@ class PluginConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """The processes in which `isolation: process` plays the real world."""
+
+    num: int = 4
+    """Processes at most, in each rollout actor; as many real episodes are played at once."""
+    max_episodes: int = 200
+    """Episodes after which a process is replaced, for worlds that leak."""
+    max_memory_mb: int = 2048
+    """MiB of resident memory above which a process is killed and its episode has failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorldConfig:
     name: str = "household"
     """The real world: an alias or `package.module:Name`."""
     params: dict[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments of the world."""
     isolation: Isolation = Isolation.INLINE
-    """`inline` for worlds that answer in microseconds, `thread` for those that may hang."""
+    """`inline` for worlds that answer in microseconds, `thread` for those that may hang,
+    `process` for those that may crash or must not share a process."""
+    workers: WorkerConfig = field(default_factory=WorkerConfig)
     step_timeout_s: float = 30.0
     """Seconds after which a reset or step is given up and the episode recorded as a failure."""
     max_turns: int = 20

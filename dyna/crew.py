@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dyna.config import ImaginationConfig, WorldConfig
-from dyna.envs.isolation import isolate
+from dyna.envs.isolation import EnvSource, isolate
 from dyna.imagination import Dream, dream_envs
-from dyna.protocols import Policy, World, WorldModel
+from dyna.protocols import Closeable, Policy, World, WorldModel
 from dyna.rollout import EpisodeSpec, Limits, rollout
 from dyna.types import Source, Trajectory
 
@@ -34,24 +34,25 @@ class LocalCrew:
     """Moves the learned weights to where `behaviors["policy"]` acts from."""
     publish_model: Callable[[], None] = _nothing
     _limits: Limits = field(init=False)
+    _envs: EnvSource = field(init=False)
 
     def __post_init__(self) -> None:
+        self._envs = isolate(self.world, config=self.config)
         self._limits = Limits(
             max_turns=self.config.max_turns, step_timeout_s=self.config.step_timeout_s
         )
 
     def play(self, specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
         """Raises `KeyError` for a behavior that nobody in the crew has."""
-        make = isolate(self.world.make, isolation=self.config.isolation)
         played: dict[str, Trajectory] = {}
         for behavior in dict.fromkeys(spec.behavior for spec in specs):
             episodes = rollout(
                 [spec for spec in specs if spec.behavior == behavior],
                 policy=self.behaviors[behavior],
-                make_env=lambda _: make(),
+                make_env=lambda _: self._envs.make(),
                 limits=self._limits,
                 source=Source.REAL,
-                max_concurrent=self.max_concurrent,
+                max_concurrent=self._envs.concurrency(self.max_concurrent),
                 on_episode=self.on_episode,
             )
             played |= {trajectory.id: trajectory for trajectory in asyncio.run(episodes)}
@@ -81,3 +82,9 @@ class LocalCrew:
 
     def share_model(self) -> None:
         self.publish_model()
+
+    def close(self) -> None:
+        """End the processes of the real world, and the world itself if it holds something."""
+        self._envs.close()
+        if isinstance(self.world, Closeable):
+            self.world.close()

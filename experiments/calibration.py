@@ -81,12 +81,20 @@ def measure_lengths(config: RunConfig) -> Lengths:
         EpisodeSpec(task=task, episode_id=f"plan{i}", seed=derive_seed(config.seed, "plan", i))
         for i, task in enumerate(tasks)
     ]
-    make = isolate(world.make, isolation=config.world.isolation)
+    envs = isolate(world, config=config.world)
     limits = Limits(max_turns=config.world.max_turns, step_timeout_s=config.world.step_timeout_s)
     began = time.perf_counter()
     played = asyncio.run(
-        rollout(specs, policy=policy, make_env=lambda _: make(), limits=limits, source=Source.REAL)
+        rollout(
+            specs,
+            policy=policy,
+            make_env=lambda _: envs.make(),
+            limits=limits,
+            source=Source.REAL,
+            max_concurrent=envs.concurrency(NUM_EPISODES),
+        )
     )
+    envs.close()
     elapsed = time.perf_counter() - began
     whole = [trajectory for trajectory in played if not trajectory.stop.is_failure]
     if not whole:

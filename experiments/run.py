@@ -110,6 +110,7 @@ def opened(
             yield made, _evaluator(made)
         finally:
             journal.flush()
+            player.crew.close()
         return
     from dyna.rllib import Dyna, DynaConfig
     from dyna.rllib.cluster import connect, disconnect
@@ -126,6 +127,7 @@ def opened(
         yield made, _evaluator(made)
     finally:
         journal.flush()
+        algorithm.crew.player.crew.close()
         algorithm.stop()
         if started:
             disconnect()

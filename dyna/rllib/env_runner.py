@@ -123,4 +123,4 @@ class DynaEnvRunner(EnvRunner, Checkpointable):
         return []
 
     def stop(self) -> None:
-        return
+        self.player.crew.close()

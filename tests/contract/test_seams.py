@@ -12,7 +12,7 @@ from agents.tabular import TabularPolicy
 from dyna.engines.scripted import ScriptedEngine
 from dyna.envs.corridor import CorridorEnv, CorridorWorld
 from dyna.envs.household import HouseholdWorld
-from dyna.envs.isolation import ThreadedEnv
+from dyna.envs.threads import ThreadedEnv
 from dyna.imagination import ImaginedEnv
 from dyna.plugins import BUILT_IN, resolve
 from dyna.protocols import GenerationRequest, ReplayBuffer

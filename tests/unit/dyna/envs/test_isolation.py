@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
-from dyna.config import Isolation
-from dyna.envs.isolation import ABANDONED, Abandoned, ThreadedEnv, isolate
+from dyna.config import Isolation, WorkerConfig, WorldConfig
+from dyna.envs.corridor import CorridorEnv, CorridorWorld
+from dyna.envs.isolation import isolate
+from dyna.envs.processes import ProcessEnv
+from dyna.envs.threads import ABANDONED, Abandoned, ThreadedEnv
 from dyna.protocols import Env
 from dyna.rollout import EpisodeSpec, Limits, play_episode, rollout
 from dyna.types import Action, Context, Outcome, Source, Start, StopReason, Task, Trajectory
@@ -73,13 +76,12 @@ def test_a_fresh_thread_plays_on_after_one_hung() -> None:
             return BlockingEnv(block_s=1.0)
         return BlockingEnv()
 
-    make_env = isolate(make, isolation=Isolation.THREAD)
     before = ABANDONED.count
     done = asyncio.run(
         rollout(
             [EpisodeSpec(task=TASK, episode_id=str(i)) for i in range(3)],
             policy=Goer(),
-            make_env=lambda _: make_env(),
+            make_env=lambda _: ThreadedEnv(make),
             limits=Limits(max_turns=5, step_timeout_s=0.3),
             source=Source.REAL,
             max_concurrent=1,
@@ -96,8 +98,19 @@ def test_a_fresh_thread_plays_on_after_one_hung() -> None:
 def test_a_threaded_world_plays_like_an_inline_one() -> None:
     threaded, inline = play(ThreadedEnv(BlockingEnv)), play(BlockingEnv())
     assert threaded == inline
-    make = BlockingEnv
-    assert isolate(make, isolation=Isolation.INLINE) is make
+
+
+def test_the_config_says_what_stands_between_the_rollout_and_the_world() -> None:
+    world = CorridorWorld()
+    inline = isolate(world, config=WorldConfig(name="corridor"))
+    assert isinstance(inline.make(), CorridorEnv)
+    assert inline.concurrency(64) == 64
+    threaded = isolate(world, config=WorldConfig(name="corridor", isolation=Isolation.THREAD))
+    assert isinstance(threaded.make(), ThreadedEnv)
+    apart = isolate(world, config=WorldConfig(name="corridor", isolation=Isolation.PROCESS))
+    assert isinstance(apart.make(), ProcessEnv)
+    assert apart.concurrency(64) == WorkerConfig().num
+    apart.close()
 
 
 def test_a_threaded_world_that_cannot_be_made_or_closed_is_recorded() -> None:
