@@ -1,4 +1,6 @@
-"""From YAML and `key=value` to a `RunConfig`, and back. OmegaConf is used here and nowhere else.
+"""From YAML and `key=value` to a config, and back. OmegaConf is used here and nowhere else.
+
+`load` gives a `RunConfig`; `load_tree` gives any other tree of frozen dataclasses.
 
 Whatever is wrong is a `ConfigError` that names the key, its value and the nearest valid name, and
 it is raised before anything has started. `dump` writes every field, so a saved file needs no
@@ -14,19 +16,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dyna import config as config_module
 from dyna.config import RunConfig
 from dyna.files import replacing
 from dyna.nearest import did_you_mean
 from dyna.validation import problems
 
+_Tree = TypeVar("_Tree")
 _TYPE_WORDS: dict[type, str] = {
     int: "a whole number",
     float: "a number",
@@ -45,27 +48,39 @@ def load(path: Path | None = None, *, overrides: Sequence[str] = ()) -> RunConfi
     Raises `ConfigError` for a file that is missing or half-written, an override that is not
     `key=value`, an unknown key, and a value of the wrong type or out of its range.
     """
-    config = OmegaConf.structured(RunConfig)
+    loaded = load_tree(RunConfig, path=path, overrides=overrides)
+    found = problems(loaded)
+    if found:
+        raise ConfigError("\n".join(found))
+    return loaded
+
+
+def load_tree(
+    root: type[_Tree], *, path: Path | None = None, overrides: Sequence[str] = ()
+) -> _Tree:
+    """The defaults of `root`, changed as by `load`, but for the ranges of its values.
+
+    Raises `ConfigError` as `load` does, except for values out of their range.
+    """
+    config = OmegaConf.structured(root)
     layers: list[tuple[str, dict[str, Any]]] = []
     if path is not None:
         layers.append((f"{path}: ", _read_yaml(path)))
     layers += [("", _read_override(text)) for text in overrides]
     for origin, values in layers:
         try:
-            checked = _checked(values, section=RunConfig, path="")
+            checked = _checked(values, section=root, path="", root=root)
             config = OmegaConf.merge(config, OmegaConf.create(checked))
         except ConfigError as error:
             raise ConfigError(f"{origin}{error}") from None
         except OmegaConfBaseException as error:
-            raise ConfigError(f"{origin}{_type_problem(error, values=values)}") from None
+            told = _type_problem(error, values=values, root=root)
+            raise ConfigError(f"{origin}{told}") from None
     try:
         loaded = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from None
-    assert isinstance(loaded, RunConfig)
-    found = problems(loaded)
-    if found:
-        raise ConfigError("\n".join(found))
+    assert isinstance(loaded, root)
     return loaded
 
 
@@ -74,14 +89,19 @@ def load_saved(path: Path) -> RunConfig:
 
     Raises `ConfigError` as `load` does, and for a missing field: half of a file may be whole YAML.
     """
+    check_whole(path, root=RunConfig)
+    return load(path)
+
+
+def check_whole(path: Path, *, root: type) -> None:
+    """Raise `ConfigError` for a saved file that lacks a field: half of a file may be whole YAML."""
     values = _read_yaml(path)
-    missing = [name for name in field_types() if not _holds(values, name=name)]
+    missing = [name for name in field_types(root) if not _holds(values, name=name)]
     if missing:
         raise ConfigError(
             f"{path}: lacks `{missing[0]}` and {len(missing) - 1} more keys, so it was only half "
             "written; restore it from a copy, or add them (`dyna config` prints every key)"
         )
-    return load(path)
 
 
 def _holds(values: object, *, name: str) -> bool:
@@ -92,17 +112,17 @@ def _holds(values: object, *, name: str) -> bool:
     return True
 
 
-def dump(config: RunConfig) -> str:
+def dump(config: object) -> str:
     """YAML with every field; `load` gives the same config back, exactly."""
     return "\n".join(_yaml_lines(config, comments=False, indent=0)) + "\n"
 
 
-def describe(config: RunConfig) -> str:
-    """`dump`, with a comment above each field: its docstring in `dyna/config.py`."""
+def describe(config: object) -> str:
+    """`dump`, with a comment above each field: its docstring."""
     return "\n".join(_yaml_lines(config, comments=True, indent=0)) + "\n"
 
 
-def save(config: RunConfig, *, path: Path) -> None:
+def save(config: object, *, path: Path) -> None:
     """Write `dump(config)`; a crash leaves the old file or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as draft:
@@ -141,14 +161,14 @@ def _read_override(text: str) -> dict[str, Any]:
     return cast(dict[str, Any], values)
 
 
-def _checked(values: Mapping[str, Any], *, section: type, path: str) -> dict[str, Any]:
+def _checked(values: Mapping[str, Any], *, section: type, path: str, root: type) -> dict[str, Any]:
     """`values` with enum values in OmegaConf's spelling; unknown keys and non-sections raise."""
     hints = get_type_hints(section)
     checked: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{path}{key}"
         if key not in hints:
-            hint = _nearest_key(name, section=section, path=path)
+            hint = _nearest_key(name, section=section, path=path, root=root)
             raise ConfigError(f"unknown key `{name}`{hint}")
         kind = hints[key]
         if is_dataclass(kind):
@@ -156,7 +176,7 @@ def _checked(values: Mapping[str, Any], *, section: type, path: str) -> dict[str
                 hint = f"; did you mean `{name}.name`?" if "name" in get_type_hints(kind) else ""
                 raise ConfigError(f"`{name}` is a section of keys, got {value!r}{hint}")
             inside = cast(Mapping[str, Any], value)
-            checked[key] = _checked(inside, section=cast(type, kind), path=f"{name}.")
+            checked[key] = _checked(inside, section=cast(type, kind), path=f"{name}.", root=root)
         elif isinstance(kind, type) and issubclass(kind, Enum):
             checked[key] = _enum_name(value, kind=kind, name=name)
         elif isinstance(kind, type) and kind in (int, float) and isinstance(value, bool):
@@ -175,10 +195,10 @@ def _enum_name(value: object, *, kind: type[Enum], name: str) -> str:
     raise ConfigError(f"`{name}` must be one of {', '.join(valid)}; got {value!r}{hint}")
 
 
-def _nearest_key(name: str, *, section: type, path: str) -> str:
+def _nearest_key(name: str, *, section: type, path: str, root: type) -> str:
     """The same last word elsewhere in the tree, or else the most similar key beside it."""
     key = name.removeprefix(path)
-    known = field_types()
+    known = field_types(root)
     prefixes = {other[: at.start()] for other in known for at in re.finditer(r"\.", other)}
     same = sorted(other for other in {*known, *prefixes} if other.rsplit(".", 1)[-1] == key)
     if same:
@@ -188,9 +208,9 @@ def _nearest_key(name: str, *, section: type, path: str) -> str:
     return near or f"; valid here: {', '.join(get_type_hints(section))}"
 
 
-def _type_problem(error: OmegaConfBaseException, *, values: Mapping[str, Any]) -> str:
+def _type_problem(error: OmegaConfBaseException, *, values: Mapping[str, Any], root: type) -> str:
     name = str(getattr(error, "full_key", "") or "")
-    kind = field_types().get(name)
+    kind = field_types(root).get(name)
     value: Any = values
     for part in name.split("."):
         value = cast(Mapping[str, Any], value).get(part) if isinstance(value, Mapping) else value
@@ -204,8 +224,8 @@ def _first_line(error: Exception) -> str:
 
 
 @cache
-def field_types() -> dict[str, Any]:
-    """Dotted name of every leaf field of `RunConfig`, with its type."""
+def field_types(root: type = RunConfig) -> dict[str, Any]:
+    """Dotted name of every leaf field of a config, with its type."""
 
     def walk(section: type, path: str) -> dict[str, Any]:
         leaves: dict[str, Any] = {}
@@ -216,14 +236,14 @@ def field_types() -> dict[str, Any]:
                 leaves[f"{path}{key}"] = kind
         return leaves
 
-    return walk(RunConfig, "")
+    return walk(root, "")
 
 
 @cache
-def field_docs() -> dict[tuple[str, str], str]:
+def field_docs(module: str = RunConfig.__module__) -> dict[tuple[str, str], str]:
     """(class, field) to its attribute docstring; (class, "") to the class's own."""
     docs: dict[tuple[str, str], str] = {}
-    for node in ast.parse(inspect.getsource(config_module)).body:
+    for node in ast.parse(inspect.getsource(import_module(module))).body:
         if not isinstance(node, ast.ClassDef):
             continue
         docs[node.name, ""] = _one_line(ast.get_docstring(node) or "")
@@ -245,12 +265,13 @@ def _yaml_lines(section: object, *, comments: bool, indent: int) -> list[str]:
     assert is_dataclass(section)
     lines: list[str] = []
     pad = "  " * indent
-    owner = type(section).__name__
+    owner, docs = type(section).__name__, field_docs(type(section).__module__)
     for entry in fields(section):
         value: object = getattr(section, entry.name)
-        comment = field_docs().get((owner, entry.name), "") if comments else ""
+        comment = docs.get((owner, entry.name), "") if comments else ""
         if comments and is_dataclass(value):
-            comment = comment or field_docs().get((type(value).__name__, ""), "")
+            inner = field_docs(type(value).__module__)
+            comment = comment or inner.get((type(value).__name__, ""), "")
         if comments and isinstance(value, Enum) and not comment:
             comment = f"One of: {', '.join(str(member.value) for member in type(value))}."
         if comments and indent == 0 and is_dataclass(value):
