@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from agents.advantages import check_fraction
+from agents.invalid import earlier_command, invalid_command
 from dyna.seeding import generator
 from dyna.types import Action, Context
 
@@ -45,7 +46,9 @@ class NoisyExpertPolicy:
 
     With probability `noise` it takes any admissible command instead of the expert's. With
     probability `invalid` it takes a command made of the halves of two admissible ones, which is
-    most often plausible and impossible. The rest of the time it asks the expert.
+    most often plausible and impossible. The rest of the time it asks the expert. In a world that
+    lists no commands its noise is a command given before in the episode, and its invalid ones are
+    those of `agents.invalid`.
     """
 
     def __init__(
@@ -61,11 +64,14 @@ class NoisyExpertPolicy:
 
     async def act(self, context: Context) -> Action:
         draw = generator(context.seed, "noisy_expert").random()
-        if draw < self._invalid:
-            return Action(command=_recombined(context))
-        if draw < self._invalid + self._noise:
-            return Action(command=_any_admissible(context))
-        return Action(command=self._expert(context))
+        if draw >= self._invalid + self._noise:
+            return Action(command=self._expert(context))
+        if context.admissible:
+            spoil = _recombined if draw < self._invalid else _any_admissible
+            return Action(command=spoil(context))
+        right = self._expert(context)
+        unlisted = invalid_command if draw < self._invalid else earlier_command
+        return Action(command=unlisted(context, right=right))
 
 
 class ReplayPolicy:

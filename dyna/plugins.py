@@ -36,6 +36,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "expert": "agents.scripted:ExpertPolicy",
         "explorer": "agents.scripted:ExplorerPolicy",
         "noisy_expert": "agents.scripted:NoisyExpertPolicy",
+        "invalid": "agents.invalid:InvalidPolicy",
         "tabular": "agents.tabular:TabularPolicy",
     },
     "world_models": {
