@@ -11,7 +11,8 @@ written; a file is written whole or not at all, and its pages carry checksums.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -70,28 +71,57 @@ _SCHEMA = pa.schema(
     [*((name, kind) for name, (kind, _) in _EPISODE.items()), ("turns", pa.list_(_TURN_TYPE))],
     metadata=_FORMAT,
 )
+_FIELDS = [(field.name, field) for field in _SCHEMA]
 
 
 class TrajectoryFileError(DamagedFileError):
     """A file that was to hold trajectories does not, or not whole."""
 
 
-def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
+def write_trajectories(
+    path: str | Path,
+    trajectories: Iterable[Trajectory],
+    *,
+    columns: Mapping[str, Callable[[Trajectory], str | int]] | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Write them in order; the file appears under its name only when it is whole.
 
+    `columns` adds columns of text, or of whole numbers where the name ends in `_seed`, that are
+    for other readers and not read back here; `notes` go into the file's metadata (`read_notes`).
     Raises `ValueError` naming the trajectory for a value that would not come back equal, and
     `OSError` when the disk refuses; an older file of that name is then left as it was.
     """
-    path = Path(path)
+    path, columns = Path(path), columns or {}
     remaining = iter(trajectories)
+    extra = [(name, pa.int64() if name.endswith("_seed") else pa.string()) for name in columns]
+    metadata = _FORMAT | {key.encode(): text.encode() for key, text in (notes or {}).items()}
+    schema = pa.schema([*_SCHEMA, *(pa.field(name, kind) for name, kind in extra)], metadata)
     with (
         replacing(path) as draft,
         pq.ParquetWriter(
-            draft, _SCHEMA, compression="zstd", store_schema=True, write_page_checksum=True
+            draft, schema, compression="zstd", store_schema=True, write_page_checksum=True
         ) as writer,
     ):
         while chunk := list(islice(remaining, ROWS_PER_GROUP)):
-            writer.write_batch(_batch(chunk))
+            batch = _batch(chunk)
+            added = [pa.array([columns[n](t) for t in chunk], kind) for n, kind in extra]
+            writer.write_batch(pa.record_batch([*batch.columns, *added], schema=schema))
+
+
+def read_notes(path: str | Path) -> dict[str, str]:
+    """The `notes` that a file was written with, and its format. Errors as `iter_trajectories`."""
+    with _opened(Path(path)) as file:
+        metadata = file.schema_arrow.metadata or {}
+    return {key.decode(): text.decode() for key, text in metadata.items() if key != b"ARROW:schema"}
+
+
+def read_columns(path: str | Path, *, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Some columns, one dict per episode. Raises `KeyError` for one that the file lacks."""
+    with _opened(Path(path)) as file:
+        if absent := [name for name in names if name not in file.schema_arrow.names]:
+            raise KeyError(f"{path} has no column {absent[0]!r}")
+        return file.read(columns=list(names)).to_pylist()
 
 
 def read_trajectories(path: str | Path) -> list[Trajectory]:
@@ -105,7 +135,14 @@ def iter_trajectories(path: str | Path) -> Iterator[Trajectory]:
     Raises `FileNotFoundError` for a missing file and `TrajectoryFileError` for one that is cut
     off, damaged or not ours.
     """
-    path = Path(path)
+    with _opened(Path(path)) as file:
+        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP, columns=_SCHEMA.names):
+            yield from _trajectories(batch)
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Any]:
+    """A Parquet file of ours; every error in the block that the file is to blame for names it."""
     if not path.is_file():
         raise FileNotFoundError(
             f"no trajectory file at {path}; write one with write_trajectories, or check the path"
@@ -113,8 +150,7 @@ def iter_trajectories(path: str | Path) -> Iterator[Trajectory]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             _check_schema(file.schema_arrow, path=path)
-            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
-                yield from _trajectories(batch)
+            yield file
     except PermissionError:
         raise
     except (pa.ArrowException, OSError) as error:
@@ -126,7 +162,8 @@ def iter_trajectories(path: str | Path) -> Iterator[Trajectory]:
 
 def _check_schema(schema: Any, *, path: Path) -> None:
     found = (schema.metadata or {}).get(b"dyna.format")
-    if found != _FORMAT[b"dyna.format"] or not schema.equals(_SCHEMA, check_metadata=False):
+    ours = all(name in schema.names and schema.field(name).equals(field) for name, field in _FIELDS)
+    if found != _FORMAT[b"dyna.format"] or not ours:
         raise TrajectoryFileError(
             f"{path} is Parquet but holds no trajectories of this version (format "
             f"{found.decode() if found else 'unknown'}, expected trajectories/1); "
