@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from dyna.config import WorkerConfig
-from dyna.envs.worker import HEADER, Broken, Close, Make, Request
+from dyna.envs.wire import Broken, Close, Made, Make, Request, pack, unpack
 from dyna.protocols import Env
 from dyna.types import Action, Outcome, Start, Task
 
@@ -40,6 +39,7 @@ _CLOSE_S = 2.0
 """How long a process that is told to close may take before it is killed."""
 _LAST_WORDS = 2000
 """Bytes of a dead process's error stream that its error tells."""
+_PART_BYTES = 2**20
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -54,8 +54,8 @@ class Worker:
         self.num_episodes = 0
         self._world = name
         self._max_bytes = max_memory_mb * 2**20
-        self._first: Make | None = Make(name, params)
-        self._said = tempfile.TemporaryFile(buffering=0)
+        self._first: Make | None = Make(name=name, params=params)
+        self._said = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by `kill`
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
         self._statm: Path | None = None
@@ -74,7 +74,8 @@ class Worker:
         try:
             if self._first is not None:
                 first, self._first = self._first, None
-                self._statm = Path(f"/proc/{await self._exchange(first)}/statm")
+                made = cast(Made, await self._exchange(first))
+                self._statm = Path(f"/proc/{made.process_id}/statm")
             return await self._exchange(request)
         except BaseException:
             self.kill()
@@ -102,7 +103,7 @@ class Worker:
         try:
             self._socket.setblocking(True)
             self._socket.settimeout(_CLOSE_S)
-            self._socket.sendall(_packed(Close()))
+            self._socket.sendall(pack(Close()))
             self._socket.recv(1)
         except OSError as error:
             _log.info("a process of the world %s did not close: %s", self._world, error)
@@ -127,23 +128,17 @@ class Worker:
 
     async def _send_and_receive(self, request: Request) -> object:
         loop = asyncio.get_running_loop()
+        received = bytearray()
         try:
-            await loop.sock_sendall(self._socket, _packed(request))
-            (length,) = HEADER.unpack(await self._receive(HEADER.size))
-            return pickle.loads(await self._receive(length))
+            await loop.sock_sendall(self._socket, pack(request))
+            while not received.endswith(b"\n"):
+                part = await loop.sock_recv(self._socket, _PART_BYTES)
+                if not part:
+                    raise EOFError("the process closed its end")
+                received += part
         except (OSError, EOFError) as error:
             raise WorkerError(await asyncio.to_thread(self._obituary)) from error
-
-    async def _receive(self, num_bytes: int) -> bytes:
-        received = bytearray()
-        while len(received) < num_bytes:
-            part = await asyncio.get_running_loop().sock_recv(
-                self._socket, min(num_bytes - len(received), 2**20)
-            )
-            if not part:
-                raise EOFError("the process closed its end")
-            received += part
-        return bytes(received)
+        return unpack(bytes(received))
 
     async def _watch_memory(self) -> None:
         """Raise `WorkerError` as soon as the process holds more memory than it may."""
@@ -174,11 +169,6 @@ class Worker:
         words = said.decode("utf-8", "replace").strip()
         tail = f"; its last words: {words}" if words else ""
         return f"the process of the world {self._world} died of {cause}{tail}"
-
-
-def _packed(request: Request) -> bytes:
-    message = pickle.dumps(request)
-    return HEADER.pack(len(message)) + message
 
 
 class ProcessEnv:

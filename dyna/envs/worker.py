@@ -2,8 +2,7 @@
 
 It makes its own world from a name and parameters, and plays one episode after another in one env of
 it. A second process, which runs no code of the world and so can never hang, guards it: it ends the
-whole group when the one that plays is gone. Both ends of the socket are our own code on one
-machine, so messages are pickles behind their length.
+whole group when the one that plays is gone.
 """
 
 from __future__ import annotations
@@ -11,49 +10,19 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import os
-import pickle
 import resource
 import signal
 import socket
-import struct
 import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from dyna.config import PluginConfig
+from dyna.envs.wire import Answer, Broken, Close, Made, Make, Request, pack, unpack
 from dyna.plugins import build
 from dyna.protocols import Closeable, Env, World
-from dyna.types import Action, Task
-
-HEADER = struct.Struct("!Q")
-"""The length of the message that follows, in bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Make:
-    """The first request: which world to play. Its answer is the number of the process."""
-
-    name: str
-    params: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """The last request: close the env and the world."""
-
-
-Request = Make | Task | Action | Close
-"""A task resets, an action steps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The answer when the world raised an exception."""
-
-    error: str
+from dyna.types import Task
 
 
 def main(arguments: list[str]) -> None:
@@ -92,18 +61,12 @@ def _guard(world: int) -> NoReturn:
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
-def _serve(parent: socket.socket) -> NoReturn:
-    stream = parent.makefile("rb")
+def _serve(parent: socket.socket) -> None:
     player = _Player()
-    with asyncio.Runner() as runner:
-        while True:
-            header = stream.read(HEADER.size)
-            if len(header) < HEADER.size:
-                os.killpg(0, signal.SIGKILL)
-            (length,) = HEADER.unpack(header)
-            request: Request = pickle.loads(stream.read(length))
-            message = pickle.dumps(runner.run(player.answer(request)))
-            parent.sendall(HEADER.pack(len(message)) + message)
+    with asyncio.Runner() as runner, parent.makefile("rb") as requests:
+        for line in requests:
+            parent.sendall(runner.run(player.answer(unpack(line))))
+    os.killpg(0, signal.SIGKILL)  # whoever asked is gone: end all that the world started, too
 
 
 class _Player:
@@ -113,21 +76,22 @@ class _Player:
         self._world: World | None = None
         self._env: Env | None = None
 
-    async def answer(self, request: Request) -> object:
+    async def answer(self, request: Request) -> bytes:
         try:
-            return await self._do(request)
+            return pack(await self._do(request))
         except Exception as error:
-            return Broken(f"{type(error).__name__}: {error}")
+            return pack(Broken(error=f"{type(error).__name__}: {error}"))
 
-    async def _do(self, request: Request) -> object:
+    async def _do(self, request: Request) -> Answer:
         if isinstance(request, Make):
             config = PluginConfig(name=request.name, params=dict(request.params))
             self._world = build("environments", config)
-            return os.getpid()
+            return Made(process_id=os.getpid())
         if self._world is None:
             raise RuntimeError("the first request must be Make")
         if isinstance(request, Close):
-            return await self._close(self._world)
+            await self._close(self._world)
+            return request
         if self._env is None:
             self._env = self._world.make()
         if isinstance(request, Task):

@@ -135,7 +135,7 @@ def test_override_values_are_read_as_yaml() -> None:
         ("name=[1]", "`name` must be text, got [1]"),
         ("world.params=3", "`world.params`"),
         ("world=household", "`world` is a section of keys, got 'household'; did you mean `world."),
-        ("world.isolation=tread", "be one of inline, thread, process; got 'tread'; did you mean `thread`"),
+        ("world.isolation=tread", "inline, thread, process; got 'tread'; did you mean `thread`"),
         ("world.isolation=INLINE", "must be one of inline, thread, process; got 'INLINE'"),
         ("imagination.horizon=0", "imagination.horizon must be >= 1, got 0"),
         ("world_model_learner.replay_ratio=1", "must be in [0, 1), got 1"),
