@@ -80,7 +80,8 @@ class WorldConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     path: str = "base"
-    """`base` (the small checkpoint in the package), a folder, or a hub name."""
+    """`base` (the small checkpoint in the package), `tiny` (that checkpoint in the words of the
+    run's own world, made from its first real episodes), a folder, or a hub name."""
     dtype: str = "float32"
     """Of the weights: `float32` or `bfloat16`."""
     max_context: int = 640

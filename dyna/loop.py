@@ -106,10 +106,14 @@ class DynaLoop:
                     metrics |= self.evaluator.evaluate(round)
             yield round, metrics | self.ledger.metrics()
 
-    def begin(self) -> Metrics:
+    def play_opening(self) -> tuple[list[Trajectory], Metrics]:
+        """The real episodes before anything is learned: demonstrations and exploration."""
         specs = self._specs(0, "expert", num=self.real.demonstrations)
         specs += self._specs(0, "exploration", num=self.real.explorations, num_planned=len(specs))
-        real, metrics = self._act_and_remember(0, specs)
+        return self._act_and_remember(0, specs)
+
+    def begin(self) -> Metrics:
+        real, metrics = self.play_opening()
         metrics |= self._learn_model(real)
         with self._phase("imitate"):
             shown = [t for t in real if t.behavior == "expert" and not t.stop.is_failure]

@@ -1,8 +1,9 @@
-"""A tokenizer for tiny models, trained on a world's own text.
+"""Tokenizers for tiny models, trained on a world's own text.
 
 Text worlds speak in templates ("On the shelf 1, you see a mug 2."). A tiny model learns them
 fastest when an entity ("mug 2") is one token and the words between entities are few. Whatever was
-not learned falls back to words, then bytes, so every text survives: decode(encode(x)) == x.
+not learned falls back to words, then pieces of words or bytes, so every text survives:
+decode(encode(x)) == x.
 """
 
 # transformers leaves parts of its signatures untyped.
@@ -10,11 +11,12 @@ not learned falls back to words, then bytes, so every text survives: decode(enco
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 _PAD, _END = "<|pad|>", "<|end|>"
@@ -24,6 +26,7 @@ _CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 _ENTITY = re.compile(r"\b([a-z]+) (\d+)\b")
+_NUMBERED = re.compile(r"\b([a-z]+) ([1-9]\d?)\b(?!\.\d)")
 _WORDS = r" ?\w+|\s+|[^\w\s]"
 
 
@@ -53,13 +56,103 @@ def train_tokenizer(
     return _assemble(pieces, split)
 
 
+def train_open_tokenizer(
+    documents: Iterable[Sequence[str]],
+    *,
+    phrases: Iterable[str] = (),
+    max_phrases: int = 400,
+    max_words: int = 4000,
+    num_merges: int = 400,
+    min_count: int = 3,
+) -> PreTrainedTokenizerFast:
+    """Learn any world's language: its numbered entities if it has such, phrases, words, syllables.
+
+    A document is the messages of one episode; a phrase counts once in each, so that what only one
+    episode says, however often, stays words. Unlike `train_tokenizer` it takes a word for a kind
+    of entity only if most of its occurrences bear a number ("cabinet 12", but not "pack of 2"), and
+    makes tokens of the numbers that were seen. Words are kept down to a single occurrence, since a
+    word that is one token is copied at once; those beyond `max_words` and those never seen fall
+    into pieces of words learned as BPE (Sennrich et al. 2016), at most `num_merges` of them.
+    """
+    documents = [list(document) for document in documents]
+    texts = [text for document in documents for text in document]
+    entities = _numbered_entities(texts, min_count=min_count)
+    cut = _phrase_ends(list(entities))
+    in_documents = Counter(
+        piece
+        for document in documents
+        for piece in dict.fromkeys(piece for text in document for piece in cut.split(text))
+    )
+    found = _frequent(in_documents, max_phrases=max_phrases, min_count=min_count)
+    phrases = list(dict.fromkeys([*phrases, *found]))
+    counts = Counter(word for text in texts for word in re.findall(_WORDS, text))
+    words = [word for word, _ in counts.most_common(max_words)]
+    merges = _merges(counts, num=num_merges)
+    pieces = [*entities, *(f"{kind} {n}" for kind, seen in entities.items() for n in seen)]
+    return _assemble([*pieces, *phrases, *words], _open_pattern(entities, phrases), merges=merges)
+
+
+def _numbered_entities(texts: Sequence[str], *, min_count: int) -> dict[str, list[int]]:
+    """Kinds, and the numbers that each was seen with, in order."""
+    seen: dict[str, Counter[int]] = {}
+    for text in texts:
+        for kind, number in _NUMBERED.findall(text):
+            seen.setdefault(kind, Counter())[int(number)] += 1
+    words = Counter(word for text in texts for word in re.findall(r"[a-z]+", text))
+    return {
+        kind: sorted(numbers)
+        for kind, numbers in sorted(seen.items())
+        if min_count <= numbers.total() and words[kind] < 2 * numbers.total()
+    }
+
+
+def _merges(words: Mapping[str, int], *, num: int) -> list[tuple[str, str]]:
+    """The first `num` merges of byte-level BPE on the words, each as often as it occurs."""
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(alphabet) + num, initial_alphabet=alphabet, show_progress=False
+    )
+    learner.train_from_iterator(
+        (word for word, count in sorted(words.items()) for _ in range(count)), trainer=trainer
+    )
+    found: list[list[str]] = json.loads(learner.to_str())["model"]["merges"]
+    return [(first, second) for first, second in found]
+
+
+def _open_pattern(entities: Mapping[str, Sequence[int]], phrases: Iterable[str]) -> str:
+    """Alternatives in order: a known entity, a learned phrase (longest first), a word."""
+    alternatives: list[str] = []
+    for kind in sorted(entities, key=len, reverse=True):
+        numbers = "|".join(str(n) for n in sorted(entities[kind], reverse=True))
+        alternatives.append(rf"\b{kind} (?:{numbers})\b")
+    alternatives += [_whole_words(p) for p in sorted(phrases, key=len, reverse=True)]
+    return "|".join([*alternatives, _WORDS])
+
+
+def _whole_words(phrase: str) -> str:
+    before = r"\b" if phrase[0].isalnum() else ""
+    after = r"\b" if phrase[-1].isalnum() else ""
+    return before + re.escape(phrase) + after
+
+
 def _phrases(texts: list[str], *, kinds: list[str], max_phrases: int, min_count: int) -> list[str]:
+    cut = _phrase_ends(kinds)
+    counts = Counter(piece for text in texts for piece in cut.split(text) if piece)
+    return _frequent(counts, max_phrases=max_phrases, min_count=min_count)
+
+
+def _phrase_ends(kinds: Sequence[str]) -> re.Pattern[str]:
+    """Where phrases part: at entities, and after a sentence or a line."""
     ends = r"(?<=[.\n])(?= )|(?<=\n)(?=[^ \n])"
     if kinds:
         names = "|".join(sorted(kinds, key=len, reverse=True))
         ends = rf"\b(?:{names})(?: \d+)?\b|{ends}"
-    cut = re.compile(ends)
-    counts = Counter(piece for text in texts for piece in cut.split(text) if piece)
+    return re.compile(ends)
+
+
+def _frequent(counts: Counter[str], *, max_phrases: int, min_count: int) -> list[str]:
     frequent = [piece for piece, count in counts.most_common(max_phrases) if count >= min_count]
     return [piece for piece in frequent if len(piece) > 1]
 
@@ -75,13 +168,17 @@ def _split_pattern(kinds: list[str], entities: list[str], phrases: list[str]) ->
     return "|".join([*alternatives, _WORDS])
 
 
-def _assemble(pieces: list[str], split: str) -> PreTrainedTokenizerFast:
+def _assemble(
+    pieces: list[str], split: str, *, merges: Sequence[tuple[str, str]] = ()
+) -> PreTrainedTokenizerFast:
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     specials = [_PAD, _END, *_ROLES]
     coded = ["".join(part for part, _ in to_bytes.pre_tokenize_str(piece)) for piece in pieces]
-    vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*specials, *alphabet, *coded]))}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
+    syllables = [first + second for first, second in merges]
+    tokens = dict.fromkeys([*specials, *alphabet, *coded, *syllables])
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges), ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(split), behavior="isolated"), to_bytes]
     )

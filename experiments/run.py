@@ -1,6 +1,7 @@
 """One run in its folder: build, play the rounds, keep everything, end with a report.
 
     config.yaml  state.json  metrics.jsonl  experience/  checkpoints/  episodes.json  report.html
+    tiny_model/  where the config asks for one
 
 After every round the whole state is saved. Real episodes are written down as they are played, so
 a run that dies in the middle of a round does not spend them again.
@@ -19,6 +20,7 @@ from rich.console import Console
 from dyna import checkpoint, configuring
 from dyna.config import Backend, RunConfig
 from dyna.files import write_json
+from dyna.ledger import ACT
 from dyna.rllib.parts import Run
 from dyna.tracking import Tracker
 from dyna.types import Metrics, Trajectory
@@ -27,6 +29,7 @@ from experiments.evaluation import HeldOutEvaluator
 from experiments.journal import ExperienceJournal
 from experiments.report import build_report, summary_table
 from experiments.scoring import play_held_out, record
+from experiments.tiny_model.making import seconds_played, with_tiny_model
 from experiments.viewing import viewer_pairs
 from experiments.watch import Interrupted, Progress
 
@@ -52,11 +55,14 @@ def run(
     console = console or Console()
     folder.mkdir(parents=True, exist_ok=True)
     configuring.save(config, path=folder / "config.yaml")
+    config = with_tiny_model(config, folder=folder, console=console)
     progress = progress or Progress(rounds=config.rounds, console=console, folder=folder)
     with opened(config, progress=progress, folder=folder) as (made, _), progress.running():
         first = _restore(made, folder=folder) if resume else 0
         if resume:
             Tracker(folder).rewind(first - 1)
+        if first == 0:
+            made.loop.ledger.add_seconds(ACT, seconds=seconds_played(folder))
         _play(config, made, folder=folder, first_round=first, progress=progress)
         _write_episodes(made, folder=folder)
     report = build_report(folder)
@@ -76,6 +82,7 @@ def evaluate(folder: Path, *, console: Console | None = None) -> Path:
         raise checkpoint.CheckpointError(
             f"{folder} has no whole checkpoint yet; `dyna resume {folder}` continues the run"
         )
+    config = with_tiny_model(config, folder=folder, console=console)
     with opened(config, folder=folder) as (made, evaluator):
         done = _restore(made, folder=folder) - 1
         with console.status(f"measuring what round {done} left, on tasks new to the run"):

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 BASE_MODEL = "base"
 """The name under which the checkpoint in the package goes."""
+TINY_MODEL = "tiny"
+"""Stands for a model that a run makes for its own world before it begins; a run puts the folder of
+that model in its place (`experiments.tiny_model`)."""
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
@@ -45,7 +48,15 @@ _SHARD_INDEX = "model.safetensors.index.json"
 
 
 def resolve_model_path(path: str) -> str:
-    """The folder of the package's own checkpoint for `base`; anything else unchanged."""
+    """The folder of the package's own checkpoint for `base`; anything else unchanged.
+
+    Raises `ConfigError` for `tiny`, which a run must have replaced by a folder.
+    """
+    if path == TINY_MODEL:
+        raise ConfigError(
+            "model path `tiny` is made by a run for its own world and stands for no folder yet; "
+            "make one with `python -m experiments.tiny_model CONFIG --out FOLDER` and name it"
+        )
     if path == BASE_MODEL:
         return str(resources.files("dyna") / "data" / "base_model")
     return path
@@ -64,7 +75,7 @@ def load_model(config: ModelConfig) -> PreTrainedModel:
     is_folder = _is_folder(config.path)
     if is_folder:
         _check_weights(Path(path))
-    with _no_bars() if is_folder else nullcontext():
+    with no_bars() if is_folder else nullcontext():
         loaded = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=_DTYPES[config.dtype],
@@ -84,7 +95,7 @@ def load_model(config: ModelConfig) -> PreTrainedModel:
 
 
 @contextmanager
-def _no_bars() -> Generator[None]:
+def no_bars() -> Generator[None]:
     """A folder loads in a moment; a bar for each load would cut through what a run shows."""
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
