@@ -58,7 +58,7 @@ def run(
     config = with_tiny_model(config, folder=folder, console=console)
     progress = progress or Progress(rounds=config.rounds, console=console, folder=folder)
     with opened(config, progress=progress, folder=folder) as (made, _), progress.running():
-        first = _restore(made, folder=folder) if resume else 0
+        first = restore(made, folder=folder) if resume else 0
         if resume:
             Tracker(folder).rewind(first - 1)
         if first == 0:
@@ -84,7 +84,7 @@ def evaluate(folder: Path, *, console: Console | None = None) -> Path:
         )
     config = with_tiny_model(config, folder=folder, console=console)
     with opened(config, folder=folder) as (made, evaluator):
-        done = _restore(made, folder=folder) - 1
+        done = restore(made, folder=folder) - 1
         with console.status(f"measuring what round {done} left, on tasks new to the run"):
             measured, ledger = play_held_out(config, evaluator=evaluator)
             found = record(measured, seed=config.seed)
@@ -160,7 +160,7 @@ def _evaluator(made: Run) -> HeldOutEvaluator:
     return evaluator
 
 
-def _restore(made: Run, *, folder: Path) -> int:
+def restore(made: Run, *, folder: Path) -> int:
     """Load the newest whole checkpoint; returns the round to play next, 0 if none was made.
 
     Raises `CheckpointError` where every checkpoint is damaged: to train it all again would be
@@ -235,4 +235,4 @@ def _write_episodes(made: Run, *, folder: Path) -> None:
     write_json(folder / "episodes.json", value=pairs[:_NUM_SHOWN])
 
 
-__all__ = ["Interrupted", "evaluate", "opened", "run"]
+__all__ = ["Interrupted", "evaluate", "opened", "restore", "run"]

@@ -23,7 +23,7 @@ from dyna.evaluation.calibration import (
     selective_fidelity,
 )
 from dyna.evaluation.consistency import first_divergence
-from dyna.evaluation.fidelity import TurnScore
+from dyna.evaluation.fidelity import TurnScore, word_f1
 from dyna.evaluation.intervals import Interval, wilson
 from dyna.evaluation.policies import consistency_ratio, scored, success_by_task
 from dyna.ledger import Ledger
@@ -107,18 +107,24 @@ def record(measured: Measured, *, seed: int = 0) -> dict[str, Any]:
 
 
 def predict_turns(model: WorldModel, trajectories: Sequence[Trajectory]) -> list[TurnScore]:
-    """One-step scores of any world model: it is asked for every turn, on the real prefix."""
+    """One-step scores of any world model: it is asked for every turn, on the real prefix.
 
-    async def ask_all() -> list[TurnScore]:
+    Turns of one episode are asked for one after the other, episodes beside each other.
+    """
+
+    async def ask(episode: Trajectory) -> list[TurnScore]:
         return [
             _compare(
                 turn,
                 predicted=await model.predict(episode.context(index), turn.action),
                 trajectory_id=episode.id,
             )
-            for episode in trajectories
             for index, turn in enumerate(episode.turns)
         ]
+
+    async def ask_all() -> list[TurnScore]:
+        answers = await asyncio.gather(*map(ask, trajectories))
+        return [score for of_episode in answers for score in of_episode]
 
     return asyncio.run(ask_all())
 
@@ -141,6 +147,7 @@ def _compare(turn: Turn, *, predicted: Outcome, trajectory_id: str) -> TurnScore
         valid=real.valid,
         depth=1,
         trajectory_id=trajectory_id,
+        f1=word_f1(predicted.observation, real.observation) if is_answer else 0.0,
     )
 
 

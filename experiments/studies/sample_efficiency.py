@@ -29,10 +29,10 @@ from dyna.evaluation.intervals import student_t
 from dyna.files import write_json
 from dyna.tracking import read_metrics
 from dyna.types import Metrics
+from experiments.report.sections import write_section
 from experiments.report.study import study_table, write_study_figure
 
-_README_BEGIN = "<!-- sample-efficiency:begin -->"
-_README_END = "<!-- sample-efficiency:end -->"
+_README_SECTION = "sample-efficiency"
 _HOUSES_PER_SEED = 500
 """Train tasks set apart for each seed, more than one run can use."""
 _FIRST_TUNING_SEED = 20
@@ -181,14 +181,7 @@ def readme_text(result: Path, *, figure: Path) -> str:
 
 def write_between_markers(path: Path, *, text: str) -> None:
     """Replace what stands between the markers; a file without them is left alone."""
-    page = path.read_text(encoding="utf-8") if path.exists() else ""
-    if _README_BEGIN not in page or _README_END not in page:
-        return
-    before, _, rest = page.partition(_README_BEGIN)
-    after = rest.partition(_README_END)[2]
-    path.write_text(
-        f"{before}{_README_BEGIN}\n\n{text.strip()}\n\n{_README_END}{after}", encoding="utf-8"
-    )
+    write_section(path, name=_README_SECTION, text=text)
 
 
 def _machine() -> str:

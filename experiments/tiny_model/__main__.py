@@ -30,7 +30,7 @@ def main() -> None:
         metavar="JSON",
         help="train the same world model from each way to begin, and write how it does",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if arguments.out is None and arguments.compare is None:
         parser.error("say --out FOLDER, --compare JSON, or both")
     if arguments.out is not None and arguments.out.exists():
