@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dyna.envs.household.alfworld_vocabulary import ALFWORLD
+from dyna.envs.household.env import HouseholdEnv
 from dyna.envs.household.expert import Expert, SearchOrder, expert_command
 from dyna.envs.household.game import HouseholdGame
 from dyna.envs.household.generator import SPLITS, HouseSpec, generate_house, split_of
@@ -16,7 +17,7 @@ from dyna.envs.household.vocabulary import (
     Room,
     Vocabulary,
 )
-from dyna.envs.household.world import HouseholdEnv, HouseholdWorld
+from dyna.envs.household.world import HouseholdWorld
 
 __all__ = [
     "ALFWORLD",

@@ -137,7 +137,7 @@ class Expert:
         if self.order is SearchOrder.LIKELY:
             kinds = {word if " " not in word else kind_of(word) for word in words}
             hopeful.sort(key=lambda r: self._rank(r, kinds=kinds))
-        return f"go to {hopeful[0]}"
+        return reach(belief, place=hopeful[0]) or f"examine {hopeful[0]}"
 
     def _rank(self, receptacle: str, *, kinds: set[str]) -> tuple[bool, bool]:
         name = kind_of(receptacle)

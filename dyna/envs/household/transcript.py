@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from dyna.envs.household.house import Family, GoalNaming
+from dyna.envs.household.tables import NOTHING_HAPPENS
 from dyna.types import Context
 
 _NAME = r"[^\W\d]\S* \d+"
@@ -95,6 +96,9 @@ class Belief:
     goal: StatedGoal | None = None
     """None for a task in words that are not known here."""
     location: str | None = None
+    beside: set[str] = field(default_factory=set[str])
+    """What is known to be in reach from there too: in ALFWorld's rooms places may share a spot, and
+    `go to` says that nothing happens."""
     contents: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """What was last known to lie in each receptacle seen into."""
     is_open: dict[str, bool] = field(default_factory=dict[str, bool])
@@ -136,7 +140,11 @@ def read_transcript(context: Context) -> Belief:
     """Pure: the same context gives the same belief."""
     belief = _read_start(context.start.observation)
     for turn in context.turns[: context.length]:
-        _read_observation(belief, turn.outcome.observation)
+        command, observation = turn.action.command, turn.outcome.observation
+        place = command.removeprefix("go to ")
+        if observation == NOTHING_HAPPENS and place != command and place in belief.receptacles:
+            belief.beside.add(place)
+        _read_observation(belief, observation)
     return belief
 
 
@@ -161,6 +169,8 @@ def _read_start(text: str) -> Belief:
 
 def _read_observation(belief: Belief, text: str) -> None:
     if arrive := _ARRIVE.match(text) or _FACING.match(text):
+        if belief.location != arrive[1]:
+            belief.beside.clear()
         belief.location = arrive[1]
     if closed := _CLOSED.search(text) or _CLOSE.match(text):
         belief.is_open[closed[1]] = False
@@ -189,11 +199,16 @@ def _read_observation(belief: Belief, text: str) -> None:
 
 def go(belief: Belief, *, place: str) -> str | None:
     """The step towards a place; None when already there."""
-    return None if belief.location == place else f"go to {place}"
+    is_near = belief.location == place or place in belief.beside
+    return None if is_near else f"go to {place}"
 
 
 def reach(belief: Belief, *, place: str) -> str | None:
     """The step towards a place's inside; None when there and open."""
     if step := go(belief, place=place):
         return step
-    return f"open {place}" if belief.is_closed(place) else None
+    if belief.is_closed(place):
+        return f"open {place}"
+    if place != belief.location and place not in belief.is_open and place not in belief.contents:
+        return f"examine {place}"  # nobody has arrived there, so it may be shut
+    return None

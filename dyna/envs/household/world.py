@@ -12,19 +12,19 @@ from dataclasses import asdict
 from threading import Lock
 from typing import Any
 
+from dyna.envs.episode import EpisodeClock
 from dyna.envs.household.alfworld_vocabulary import ALFWORLD
+from dyna.envs.household.env import HouseholdEnv
 from dyna.envs.household.expert import Expert, SearchOrder
 from dyna.envs.household.exploration import NearMiss, NoisyExpert
 from dyna.envs.household.game import HouseholdGame
 from dyna.envs.household.generator import SPLITS, HouseSpec, generate_house
-from dyna.envs.household.hidden_state import describe_hidden_state
 from dyna.envs.household.house import Family, GoalNaming, House
 from dyna.envs.household.variation import vary
 from dyna.envs.household.vocabulary import Vocabulary
 from dyna.seeding import derive_seed
-from dyna.types import Action, Outcome, Start, StopReason, Task
+from dyna.types import Start, Task
 
-BANNER = "-= Welcome to TextWorld, ALFRED! =-\n\n"
 _MAX_CACHED_GAMES = 256
 _MAX_REPEATS = 1000
 """Seeds in a row that make houses already seen, after which a split is held to be exhausted."""
@@ -61,8 +61,7 @@ class HouseholdWorld:
         """`rooms` empty means all; sizes of 0 mean full-size rooms; `max_turns` of 0 means no limit
         of the world's own; `seed` chooses another set of houses; `banner` keeps ALFWorld's first
         line; `expose_hidden_state=False` leaves the world model what the agent sees."""
-        if max_turns < 0:
-            raise ValueError(f"max_turns must be >= 0 (0 for no limit), got {max_turns}")
+        EpisodeClock(max_turns=max_turns)  # raises ValueError below 0
         self.spec = HouseSpec(
             num_receptacles=num_receptacles,
             num_objects=num_objects,
@@ -105,7 +104,23 @@ class HouseholdWorld:
         return vary(task, start, vocabulary=self.vocabulary, seed=seed)
 
     def make(self) -> HouseholdEnv:
-        return HouseholdEnv(self)
+        return HouseholdEnv(
+            self.game,
+            max_turns=self.max_turns,
+            admissible=self.admissible,
+            expose_hidden_state=self.expose_hidden_state,
+            banner=self.banner,
+        )
+
+    @property
+    def splits(self) -> Mapping[str, int | None]:
+        """Tasks are made as they are asked for, until a split's houses are used up."""
+        return dict.fromkeys(SPLITS)
+
+    def fingerprint(self, task: Task) -> str:
+        """Of the receptacles, what lies where, and the goal. Raises `ValueError` for a task of
+        another world."""
+        return self.house(task).content_key()
 
     def house(self, task: Task) -> House:
         """The house of a task. Raises `ValueError` for a task of another world."""
@@ -174,47 +189,3 @@ class HouseholdWorld:
                 "another version of the generator or the vocabulary"
             )
         return house
-
-
-class HouseholdEnv:
-    """One episode at a time of a `HouseholdWorld`."""
-
-    def __init__(self, world: HouseholdWorld) -> None:
-        self._world = world
-        self._game: HouseholdGame | None = None
-        self._num_turns = 0
-        self._over = False
-
-    async def reset(self, task: Task) -> Start:
-        world = self._world
-        game = self._game = world.game(task)
-        self._num_turns, self._over = 0, False
-        observation = game.reset()
-        return Start(
-            observation=BANNER + observation if world.banner else observation,
-            hidden_state=describe_hidden_state(game) if world.expose_hidden_state else None,
-            admissible=tuple(game.admissible()) if world.admissible else None,
-        )
-
-    async def step(self, action: Action) -> Outcome:
-        if self._game is None or self._over:
-            raise RuntimeError("this episode is over or never began; call reset before step")
-        observation, won, valid = self._game.step(action.command)
-        self._num_turns += 1
-        limit = self._world.max_turns
-        stop = StopReason.TERMINATED if won else None
-        if not won and limit and self._num_turns >= limit:
-            stop = StopReason.STEP_LIMIT
-        self._over = stop is not None
-        return Outcome(
-            observation=observation,
-            reward=1.0 if won else 0.0,
-            terminated=won,
-            success=won,
-            stop=stop,
-            valid=valid,
-            admissible=tuple(self._game.admissible()) if self._world.admissible else None,
-        )
-
-    async def close(self) -> None:
-        self._game = None
