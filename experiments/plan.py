@@ -6,7 +6,9 @@ Counts follow from the config; lengths and speeds are measured on this machine i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,6 +23,11 @@ from experiments.calibration import (
     measure_speeds,
     peak_bytes,
 )
+from experiments.durations import duration
+from experiments.tiny.making import wants_tiny_model, with_tiny_model
+
+_NUM_FOR_WORDS = 4
+"""Episodes of each behavior from which a plan learns the words of a `tiny` model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +154,7 @@ def print_plan(config: RunConfig, *, console: Console) -> None:
     expected: dict[str, float] = {}
     notes: list[str] = []
     try:
-        lengths = measure_lengths(config)
-        policy = measure_speeds(config.policy.model, config=config, lengths=lengths)
-        model = policy
-        if config.world_model.model != config.policy.model:
-            model = measure_speeds(config.world_model.model, config=config, lengths=lengths)
+        lengths, policy, model = _measure(config)
     except (PluginError, ImportError, ValueError, OSError, RuntimeError) as error:
         notes.append(f"time and memory cannot be told: {error}")
     else:
@@ -164,6 +167,28 @@ def print_plan(config: RunConfig, *, console: Console) -> None:
     console.print(_table(work, expected=expected, config=config))
     for note in notes:
         console.print(escape(note), highlight=False, soft_wrap=True)
+
+
+def _measure(config: RunConfig) -> tuple[Lengths, Speeds, Speeds]:
+    """Lengths, and the speeds of the policy and of the world model."""
+    with tempfile.TemporaryDirectory() as folder:
+        if wants_tiny_model(config):
+            # Like the run's own, from fewer episodes; what it costs to make is in `act`.
+            few = replace(
+                config.real,
+                demonstrations=min(_NUM_FOR_WORDS, config.real.demonstrations),
+                explorations=min(_NUM_FOR_WORDS, config.real.explorations),
+            )
+            made = with_tiny_model(
+                replace(config, real=few), folder=Path(folder), console=Console(quiet=True)
+            )
+            config = replace(made, real=config.real)
+        lengths = measure_lengths(config)
+        policy = measure_speeds(config.policy.model, config=config, lengths=lengths)
+        model = policy
+        if config.world_model.model != config.policy.model:
+            model = measure_speeds(config.world_model.model, config=config, lengths=lengths)
+    return lengths, policy, model
 
 
 def _notes(
@@ -212,12 +237,3 @@ def _table(work: list[Phase], *, expected: dict[str, float], config: RunConfig) 
 
 def _count(value: int) -> str:
     return f"{value:,}" if value else "-"
-
-
-def duration(seconds: float) -> str:
-    """Example: `duration(75)` is "1 min 15 s"."""
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 1 else "< 1 s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"

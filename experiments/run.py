@@ -29,7 +29,7 @@ from experiments.evaluation import HeldOutEvaluator
 from experiments.journal import ExperienceJournal
 from experiments.report import build_report, summary_table
 from experiments.scoring import play_held_out, record
-from experiments.tiny_model.making import seconds_played, with_tiny_model
+from experiments.tiny.making import seconds_played, with_tiny_model
 from experiments.viewing import viewer_pairs
 from experiments.watch import Interrupted, Progress
 

@@ -29,7 +29,7 @@ from rich.progress import (
 )
 
 from dyna.types import Trajectory
-from experiments.plan import duration
+from experiments.durations import duration
 
 STATE_FILE = "state.json"
 

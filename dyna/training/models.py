@@ -39,7 +39,7 @@ BASE_MODEL = "base"
 """The name under which the checkpoint in the package goes."""
 TINY_MODEL = "tiny"
 """Stands for a model that a run makes for its own world before it begins; a run puts the folder of
-that model in its place (`experiments.tiny_model`)."""
+that model in its place (`experiments.tiny`)."""
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")

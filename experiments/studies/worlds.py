@@ -35,7 +35,7 @@ from experiments.cli import CONFIG_FILE, find_config
 from experiments.run import opened, restore
 from experiments.scoring import predict_turns
 from experiments.studies.worlds_page import write_page
-from experiments.tiny_model.making import FOLDER, RECORD, with_tiny_model
+from experiments.tiny.making import FOLDER, RECORD, with_tiny_model
 
 WORLDS = ("alfworld", "scienceworld", "textworld", "webshop", "toolbench")
 MINUTES = 20.0

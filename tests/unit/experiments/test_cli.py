@@ -16,7 +16,8 @@ from dyna.config import RunConfig
 from dyna.configuring import load, save
 from dyna.testing import byte_tokenizer, tiny_model
 from experiments.cli import MISTAKE, find_config, main, shipped_configs
-from experiments.plan import duration, phases
+from experiments.durations import duration
+from experiments.plan import phases
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -25,7 +25,7 @@ from dyna.training.models import BASE_MODEL, TINY_MODEL, load_model, load_tokeni
 from dyna.types import Trajectory
 from experiments.build import build_player, build_run
 from experiments.journal import ExperienceJournal
-from experiments.tiny_model.transfer import Beginning, transfer_vocabulary
+from experiments.tiny.transfer import Beginning, transfer_vocabulary
 
 FOLDER = "tiny_model"
 """Of the model, inside the folder of its run."""

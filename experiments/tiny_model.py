@@ -15,8 +15,8 @@ from rich.console import Console
 from dyna.configuring import load
 from dyna.plugins import check_config
 from experiments.cli import find_config
-from experiments.tiny_model.comparison import compare
-from experiments.tiny_model.making import describe, make_tiny_model, play_opening
+from experiments.studies.beginnings import compare
+from experiments.tiny.making import describe, make_tiny_model, play_opening
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ from dyna.rendering import Renderer
 from dyna.training.models import load_model, load_tokenizer
 from dyna.training.trainer import TokenTrainer
 from dyna.types import TrainingSample, Trajectory
-from experiments.tiny_model.making import make_tiny_model
-from experiments.tiny_model.transfer import Beginning
+from experiments.tiny.making import make_tiny_model
+from experiments.tiny.transfer import Beginning
 from worldmodels.scoring import score_turns
 
 _PARTS = 4
