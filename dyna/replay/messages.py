@@ -196,7 +196,7 @@ def _contents(record: Mapping[str, Any], *, origin: str) -> Iterator[str]:
         if given.get("role") != role or not isinstance(given.get("content"), str):
             raise MessageFileError(
                 f"{origin}: message {index} must have the role {role!r} and text as content, got "
-                f"{str(message)[:80]!r}"
+                f"{str(cast(object, message))[:80]!r}"
             )
         yield given["content"]
 
