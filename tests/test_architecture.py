@@ -290,7 +290,18 @@ def test_the_framework_imports_light(module: str) -> None:
     assert done.returncode == 0, f"import {module} loads {done.stderr.strip()}"
 
 
-IMPORT_NAMES = {"tensorboardX": "tensorboardx", "yaml": "omegaconf", "gymnasium": "ray"}
+IMPORT_NAMES = {
+    "tensorboardX": "tensorboardx",
+    "yaml": "omegaconf",
+    "gymnasium": "ray",
+    "Stemmer": "pystemmer",
+    "openenv": "openenv_core",
+    "py4j": "scienceworld",
+    "fastapi": "openenv_core",
+    "uvicorn": "openenv_core",
+    "pydantic": "openenv_core",
+    "websockets": "openenv_core",
+}
 """Imported name to the declared distribution that brings it, where the two differ."""
 
 

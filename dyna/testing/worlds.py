@@ -21,7 +21,10 @@ from dyna.protocols import (
 from dyna.testing.envs import Play, check_garbage, check_repeats, choices, plain
 from dyna.testing.leftovers import Leftovers
 from dyna.testing.requirements import is_a, must_refuse, name_of, require
-from dyna.types import Action, Context, Start, Task, Turn
+from dyna.types import Action, Context, Outcome, Task, Turn
+
+_NUM_CLONED = 5
+"""Commands that a clone and the env it was taken from are both given."""
 
 
 def check_world(
@@ -204,15 +207,26 @@ def _check_clones(world: World, play: Play) -> None:
         commands = choices(start, play)
         await env.step(Action(command=commands[0]))
         twin = await env.clone()
-        answers = [await either.step(Action(command=commands[-1])) for either in (twin, env)]
+        answers = [await _say(either, commands=commands[:_NUM_CLONED]) for either in (twin, env)]
         require(
-            plain(answers[0], canonical) == plain(answers[1], canonical),
+            [plain(answer, canonical) for answer in answers[0]]
+            == [plain(answer, canonical) for answer in answers[1]],
             "a clone must answer as the env it was taken from, and leave that one as it was",
         )
         await twin.close()
         await env.close()
 
     asyncio.run(visit())
+
+
+async def _say(env: Env, *, commands: Sequence[str]) -> list[Outcome]:
+    """The answers to commands in a row, until the episode ends."""
+    answers: list[Outcome] = []
+    for command in commands:
+        answers.append(await env.step(Action(command=command)))
+        if answers[-1].stop is not None:
+            break
+    return answers
 
 
 WorldCheck = Callable[[World, Play], None]
