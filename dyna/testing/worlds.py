@@ -21,7 +21,7 @@ from dyna.protocols import (
 from dyna.testing.envs import Play, check_garbage, check_repeats, choices, plain
 from dyna.testing.leftovers import Leftovers
 from dyna.testing.requirements import is_a, must_refuse, name_of, require
-from dyna.types import Action, Context, Outcome, Task, Turn
+from dyna.types import Action, Context, Outcome, Start, Task, Turn
 
 _NUM_CLONED = 5
 """Commands that a clone and the env it was taken from are both given."""
