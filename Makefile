@@ -10,6 +10,7 @@ TORCH_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORLDS_STAMP := $(VENV)/.installed-worlds
 SETUP_SUM := $(shell cat pyproject.toml constraints.txt 2>/dev/null | cksum | tr ' ' '-')
 
 # One thread per process: several that spin on few cores are many times slower than one each.
@@ -20,10 +21,10 @@ export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format types bench clean
+.PHONY: help setup train test setup-worlds test-worlds lint format types bench bench-worlds clean
 
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamp holds a checksum of what it was made from, so a new checkout date reinstalls nothing.
 setup: ## Make .venv and install the pinned dependencies; quick when nothing changed.
@@ -44,6 +45,17 @@ train: setup ## Train an agent on the embedded world; ends with a report. CONFIG
 test: setup ## Run the tests. ARGS="-k name ..."
 	$(BIN)/python -m pytest $(ARGS)
 
+# The extras go into the same environment, under the same pins.
+setup-worlds: setup ## Install what the real worlds need beside it (a C++ compiler, cmake; Java to run).
+	@if [ "$$(cat $(WORLDS_STAMP) 2>/dev/null)" != "$(SETUP_SUM)" ]; then \
+		echo "installing the worlds into $(VENV) (a few minutes the first time)"; \
+		$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,worlds]" \
+			&& echo "$(SETUP_SUM)" > $(WORLDS_STAMP); \
+	fi
+
+test-worlds: setup-worlds ## Run the tests of the real worlds, against the real packages.
+	$(BIN)/python -m pytest tests/worlds tests/differential $(ARGS)
+
 lint: setup ## Check style and formatting.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,6 +69,9 @@ types: setup ## Check types.
 
 bench: setup ## Measure the figures of docs/benchmarks.md on this machine.
 	$(BIN)/python -m experiments.bench $(ARGS)
+
+bench-worlds: setup-worlds ## Measure steps/s, reset time and memory of every world on this machine.
+	$(BIN)/python -m experiments.bench.worlds $(ARGS)
 
 clean: ## Remove the virtual environment and caches; runs/ stays.
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
