@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,8 @@ from dyna.types import Action, Context, Outcome, Start, Task
 class FaultyWorld(HouseholdWorld):
     """The household, but step `at` of every `every`-th train task goes wrong.
 
-    `fault` is `raise`, `nan`, `hang` (blocks its thread) or empty. Resets are written to `log`,
-    one task to a line; `step_s` makes every step slow.
+    `fault` is `raise`, `nan`, `hang` (blocks its thread), `crash` (kills its process) or empty.
+    Resets are written to `log`, one task to a line; `step_s` makes every step slow.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class FaultyEnv:
             return outcome
         if self._world.fault == "raise":
             raise OSError("the kettle broke")
+        if self._world.fault == "crash":
+            os.abort()
         if self._world.fault == "hang":
             time.sleep(3.0)
         return replace(outcome, reward=math.nan, success=True)

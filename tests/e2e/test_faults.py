@@ -31,13 +31,17 @@ SAYING = "policy.name=tests.e2e.faulty_parts:SayingPolicy"
         ("raise", StopReason.ENV_ERROR, "the kettle broke"),
         ("nan", StopReason.ENV_ERROR, "reward must be a finite number, got nan"),
         ("hang", StopReason.ENV_TIMEOUT, "step took longer than 1 s"),
+        ("crash", StopReason.ENV_ERROR, "died of SIGABRT"),
     ],
 )
 def test_a_world_that_breaks_is_recorded_and_the_run_goes_on(
     fault: str, stop: StopReason, error: str, model: Path, tmp_path: Path
 ) -> None:
     world = f"world.params={{admissible: true, fault: {fault}, every: 3, at: 2}}"
-    limits = ["world.isolation=thread", "world.step_timeout_s=1"] if fault == "hang" else []
+    limits = {
+        "hang": ["world.isolation=thread", "world.step_timeout_s=1"],
+        "crash": ["world.isolation=process", "world.workers.num=2"],
+    }.get(fault, [])
     play(tiny(model, "rounds=1", FAULTY, world, *limits), folder=tmp_path)
     episodes = [
         t
