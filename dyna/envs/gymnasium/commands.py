@@ -95,9 +95,7 @@ class Commands:
         )
 
 
-def _in_order(
-    names: Sequence[Any], *, space: gymnasium.Space[Any], env_id: str
-) -> dict[str, Any]:
+def _in_order(names: Sequence[Any], *, space: gymnasium.Space[Any], env_id: str) -> dict[str, Any]:
     if not isinstance(space, spaces.Discrete):
         raise ValueError(
             f"actions of {env_id!r} is a list of names, but its action space is {space}, not "

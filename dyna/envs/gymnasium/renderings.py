@@ -100,7 +100,9 @@ def describe_cliff(seen: Seen, *, env: gymnasium.Env[Any, Any]) -> str:
     if seen.terminated:
         return "You reach the goal."
     if seen.reward is None:
-        return f"The field has {num_rows} rows, the top one first, and {num_columns} columns. {here}"
+        return (
+            f"The field has {num_rows} rows, the top one first, and {num_columns} columns. {here}"
+        )
     if seen.reward <= FALL_REWARD:
         return f"You fall off the cliff and are carried back to the start. {here}"
     return here

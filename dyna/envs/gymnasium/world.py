@@ -20,7 +20,7 @@ from dyna.envs.episode import EpisodeClock
 from dyna.envs.gymnasium.commands import Commands
 from dyna.envs.gymnasium.renderings import Rendering, rendering_of
 from dyna.envs.gymnasium.seen import Describe, Seen, as_text
-from dyna.envs.seed_blocks import SeedBlocks, check_range
+from dyna.envs.seed_blocks import SeedBlocks
 from dyna.plugins import resolve
 from dyna.types import Action, Outcome, Start, StopReason, Task
 
@@ -300,9 +300,7 @@ class GymnasiumEnv:
         if env is not None:
             env.close()
 
-    def _outcome(
-        self, seen: Seen, *, env: gymnasium.Env[Any, Any], valid: bool | None
-    ) -> Outcome:
+    def _outcome(self, seen: Seen, *, env: gymnasium.Env[Any, Any], valid: bool | None) -> Outcome:
         world = self._world
         success = world.is_success(seen)
         ended = seen.terminated or success
