@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from rich.console import Console
@@ -21,18 +20,25 @@ from rich.table import Table
 
 from dyna.config import RunConfig
 from dyna.configuring import ConfigError, describe, load, load_saved, save
+from dyna.envs.extras import MissingExtraError
 from dyna.files import DamagedFileError
-from dyna.nearest import did_you_mean
 from dyna.plugins import KINDS, PluginError, check_config, list_plugins
 from dyna.rollout import BrokenDreamError, BrokenPolicyError
 from dyna.siblings import SiblingError, check_siblings
+from experiments.commands import data, worlds
 from experiments.screen import log_to_screen
+from experiments.usage import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    MISTAKE,
+    UsageError,
+    find_config,
+    shipped_configs,
+    wide_console,
+)
 
 _log = logging.getLogger(__name__)
-
-FAILED = 1
-MISTAKE = 2
-INTERRUPTED = 130
 
 DEFAULT_CONFIG = "household"
 CONFIG_FILE = "config.yaml"
@@ -46,8 +52,15 @@ _ENVIRONMENT = {
 }
 
 
-class UsageError(ValueError):
-    """The command line asks for something that is not there."""
+_MISTAKES = (
+    ConfigError,
+    DamagedFileError,
+    MissingExtraError,
+    PluginError,
+    SiblingError,
+    UsageError,
+)
+"""What the user can mend: told in one sentence, with exit status 2."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Command = options.command
     try:
         return command(options)
-    except (ConfigError, DamagedFileError, PluginError, SiblingError, UsageError) as error:
+    except _MISTAKES as error:
         _log.info("what led to it", exc_info=error)
         for line in str(error).splitlines():
             Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(line)}")
@@ -108,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
             metavar="CONFIG.yaml | key=value",
             help=f"a file or a shipped config ({', '.join(shipped_configs())}), then changes",
         )
+    data.add_commands(commands)
+    worlds.add_commands(commands)
     add("plugins", _plugins, text="List what can be named in a config, and where it comes from.")
     return parser
 
@@ -119,8 +134,8 @@ def _train(options: argparse.Namespace) -> int:
     if options.dry_run:
         from experiments.plan import print_plan
 
-        print_plan(config, console=_wide_console())
-        return 0
+        print_plan(config, console=wide_console())
+        return DONE
     folder: Path = options.run or _new_folder(config)
     if (folder / CONFIG_FILE).exists():
         raise UsageError(f"{folder} holds a run already; `dyna resume {folder}` continues it")
@@ -150,7 +165,7 @@ def _run(config: RunConfig, *, folder: Path, resume: bool) -> int:
         )
         return 128 + stopped.signum
     Console(soft_wrap=True).print(f"report: {report}")
-    return 0
+    return DONE
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -159,7 +174,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from experiments.run import evaluate
 
     Console(soft_wrap=True).print(f"evaluation: {evaluate(options.run)}")
-    return 0
+    return DONE
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -167,12 +182,12 @@ def _report(options: argparse.Namespace) -> int:
     from experiments.report import build_report
 
     Console(soft_wrap=True).print(f"report: {build_report(options.run)}")
-    return 0
+    return DONE
 
 
 def _config(options: argparse.Namespace) -> int:
     sys.stdout.write(describe(_read_settings(options.settings)))
-    return 0
+    return DONE
 
 
 def _plugins(_: argparse.Namespace) -> int:
@@ -181,36 +196,13 @@ def _plugins(_: argparse.Namespace) -> int:
         table.add_column(column, no_wrap=True)
     for plugin in list_plugins():
         table.add_row(plugin.kind, plugin.name, plugin.target, plugin.origin)
-    console = _wide_console()
+    console = wide_console()
     console.print(table)
     console.print(
         "\nAny other part: `package.module:Name`. Published names: entry points of"
         f" {', '.join(f'dyna.{kind}' for kind in KINDS)}."
     )
-    return 0
-
-
-def _wide_console() -> Console:
-    """For tables: into a pipe too, no name or number is cut."""
-    return Console(width=max(100, Console().width), soft_wrap=True)
-
-
-def shipped_configs() -> list[str]:
-    """Names of the configs in the package: `dyna train NAME`."""
-    names = [entry.name for entry in (files("experiments") / "configs").iterdir()]
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
-
-
-def find_config(name: str) -> Path:
-    """A path as given, or the shipped config of that name; raises `UsageError` for neither."""
-    path = Path(name)
-    if path.exists() and (path.suffix or not path.is_dir()):
-        return path
-    known = shipped_configs()
-    if name in known:
-        return Path(str(files("experiments") / "configs" / f"{name}.yaml"))
-    hint = did_you_mean(name, known) or f"; shipped: {', '.join(known)}"
-    raise UsageError(f"there is no config `{name}`, neither a file nor a shipped one{hint}")
+    return DONE
 
 
 def _read_settings(settings: Sequence[str]) -> RunConfig:
