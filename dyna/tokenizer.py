@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -26,8 +26,13 @@ _CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 _ENTITY = re.compile(r"\b([a-z]+) (\d+)\b")
-_NUMBERED = re.compile(r"\b([a-z]+) ([1-9]\d?)\b(?!\.\d)")
+_NUMBERED = re.compile(r"\b([a-z]{2,}) ([1-9]\d?)\b(?!\.\d)")
 _WORDS = r" ?\w+|\s+|[^\w\s]"
+_MARKUP = r" ?\[[A-Z]+\] ?"
+"""Such as " [SEP] " between the fields of a page."""
+_PUNCTUATION = re.compile(r"[^\w\s](?: ?[^\w\s])+ ?")
+"""Two marks or more, such as '": "' in JSON."""
+_MAX_MARKS = 60
 
 
 def train_tokenizer(
@@ -60,7 +65,7 @@ def train_open_tokenizer(
     documents: Iterable[Sequence[str]],
     *,
     phrases: Iterable[str] = (),
-    max_phrases: int = 400,
+    max_phrases: int = 600,
     max_words: int = 4000,
     num_merges: int = 400,
     min_count: int = 3,
@@ -77,19 +82,31 @@ def train_open_tokenizer(
     documents = [list(document) for document in documents]
     texts = [text for document in documents for text in document]
     entities = _numbered_entities(texts, min_count=min_count)
-    cut = _phrase_ends(list(entities))
-    in_documents = Counter(
-        piece
-        for document in documents
-        for piece in dict.fromkeys(piece for text in document for piece in cut.split(text))
-    )
-    found = _frequent(in_documents, max_phrases=max_phrases, min_count=min_count)
+    fields = [
+        [field for text in document for field in re.split(_MARKUP, text)] for document in documents
+    ]
+    marks = _in_documents(fields, split=_PUNCTUATION.findall)
+    found = _frequent(marks, max_phrases=_MAX_MARKS, min_count=min_count)
+    ends = re.compile(f"{_PUNCTUATION.pattern}|{_phrase_ends(list(entities)).pattern}")
+    between = _in_documents(fields, split=ends.split)
+    found += _frequent(between, max_phrases=max_phrases, min_count=min_count)
     phrases = list(dict.fromkeys([*phrases, *found]))
-    counts = Counter(word for text in texts for word in re.findall(_WORDS, text))
+    counts = Counter(word for text in texts for word in re.findall(f"{_MARKUP}|{_WORDS}", text))
     words = [word for word, _ in counts.most_common(max_words)]
     merges = _merges(counts, num=num_merges)
     pieces = [*entities, *(f"{kind} {n}" for kind, seen in entities.items() for n in seen)]
     return _assemble([*pieces, *phrases, *words], _open_pattern(entities, phrases), merges=merges)
+
+
+def _in_documents(
+    documents: Iterable[Sequence[str]], *, split: Callable[[str], Iterable[str]]
+) -> Counter[str]:
+    """In how many documents each piece occurs."""
+    return Counter(
+        piece
+        for document in documents
+        for piece in dict.fromkeys(piece for text in document for piece in split(text))
+    )
 
 
 def _numbered_entities(texts: Sequence[str], *, min_count: int) -> dict[str, list[int]]:
@@ -127,6 +144,7 @@ def _open_pattern(entities: Mapping[str, Sequence[int]], phrases: Iterable[str])
     for kind in sorted(entities, key=len, reverse=True):
         numbers = "|".join(str(n) for n in sorted(entities[kind], reverse=True))
         alternatives.append(rf"\b{kind} (?:{numbers})\b")
+    alternatives.append(_MARKUP)
     alternatives += [_whole_words(p) for p in sorted(phrases, key=len, reverse=True)]
     return "|".join([*alternatives, _WORDS])
 
