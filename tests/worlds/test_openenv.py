@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -24,55 +21,9 @@ from dyna.envs.openenv import OpenEnvWorld, Serving, make_app
 from dyna.rollout import EpisodeSpec, Limits, rollout
 from dyna.testing import GARBAGE, check_world
 from dyna.types import Action, Context, Source, StopReason, Turn
+from tests.worlds.openenv_server import ROOT, START_S, free_port, process, url_of, world_at
 
-ROOT = Path(__file__).resolve().parents[2]
 PARAMS = {"max_turns": 30, "admissible": True}
-_START_S = 60.0
-
-
-@contextmanager
-def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    started = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield started
-    finally:
-        started.kill()
-        started.communicate()
-
-
-def world_at(url: str, **params: object) -> OpenEnvWorld:
-    """The world of a server that may still be starting."""
-    deadline = time.monotonic() + _START_S
-    while True:
-        try:
-            return OpenEnvWorld(url=url, **params)  # type: ignore[arg-type]
-        except ConnectionError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
-def url_of(started: subprocess.Popen[str]) -> str:
-    """Where `dyna serve` says that it serves."""
-    assert started.stdout is not None
-    for line in started.stdout:
-        if " at http" in line:
-            return line.split(" at ")[1].strip()
-    raise AssertionError(f"the server ended: {started.communicate()[1]}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -340,7 +291,7 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
 def test_what_answers_but_is_no_openenv_server_is_said() -> None:
     port = free_port()
     with process("-m", "http.server", str(port), "--bind", "127.0.0.1"):
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
