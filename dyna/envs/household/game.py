@@ -128,11 +128,23 @@ class HouseholdGame:
         """Names of what is in a receptacle, by its index in the house; hidden from the agent."""
         return [self._tables.object_names[o] for o in self._contents[receptacle]]
 
+    def contents_by_index(self, receptacle: int) -> list[int]:
+        """The same, as indices of the house's objects."""
+        return self._contents[receptacle].copy()
+
+    @property
+    def location(self) -> int:
+        """Where the agent stands."""
+        return self._location
+
     def is_open(self, receptacle: int) -> bool:
         return self._opened[receptacle]
 
     def held(self) -> str | None:
         return self._tables.object_names[self._held] if self._held >= 0 else None
+
+    def held_index(self) -> int | None:
+        return self._held if self._held >= 0 else None
 
     def states(self, thing: int) -> tuple[str, ...]:
         """Of `clean`, `hot`, `cool`, `on`, `sliced`, those that hold of an object, by index."""
