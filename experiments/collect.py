@@ -20,16 +20,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dyna.envs.isolation import isolate
 from dyna.ledger import ACT, Ledger
-from dyna.plugins import build
-from dyna.protocols import Closeable, World
+from dyna.protocols import World
 from dyna.rollout import BrokenPolicyError
-from dyna.types import StopReason, Trajectory
+from dyna.types import StopReason, Task, Trajectory
 from experiments.collecting.config import CollectConfig
 from experiments.collecting.coverage import Coverage
 from experiments.collecting.folder import CollectionFolder, missing_parts
 from experiments.collecting.players import Played, play_parts
 from experiments.collecting.provenance import provenance
-from experiments.collecting.schedule import Part, Schedule, ScheduleError, make_schedule
+from experiments.collecting.schedule import Schedule, ScheduleError, make_schedule
+from experiments.worlds import opened_world
 
 _log = logging.getLogger(__name__)
 
@@ -72,23 +72,20 @@ def collect(config: CollectConfig, *, folder: Path, console: Console | None = No
 
 
 def _schedule(config: CollectConfig) -> Schedule:
-    world: World = build("environments", config.world)
-    try:
-        return make_schedule(config, world=world, lists_commands=_lists_commands(config, world))
-    finally:
-        if isinstance(world, Closeable):
-            world.close()
+    with opened_world(config.world) as world:
+        return make_schedule(
+            config,
+            world=world,
+            lists_commands=lambda task: _lists_commands(config, world=world, task=task),
+        )
 
 
-def _lists_commands(config: CollectConfig, world: World) -> bool:
+def _lists_commands(config: CollectConfig, *, world: World, task: Task) -> bool:
     """Whether the world says at the start of an episode which commands there are."""
-    if config.shares and not config.shares.get("random"):
-        return False  # nobody needs to know
 
     async def look() -> bool:
         env = envs.make()
         try:
-            task = world.tasks(split=config.splits[0], num=1, offset=config.world.first_task)[0]
             start = await asyncio.wait_for(env.reset(task), config.world.step_timeout_s)
         finally:
             await env.close()
@@ -182,4 +179,4 @@ def _said(wins: Mapping[str, int]) -> str:
     return f"{wins['won']} won{failed}"
 
 
-__all__ = ["Part", "collect"]
+__all__ = ["collect"]

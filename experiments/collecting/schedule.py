@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,11 +62,16 @@ class Schedule:
         return sum(len(part.specs) for part in self.parts)
 
 
-def make_schedule(config: CollectConfig, *, world: World, lists_commands: bool) -> Schedule:
-    """Raises `ScheduleError` for behaviors that the world does not allow, `LeakError` for a game
-    in two splits, and `ValueError` for splits that are unknown or have too few tasks."""
-    shares = find_shares(config, world=world, lists_commands=lists_commands)
+def make_schedule(
+    config: CollectConfig, *, world: World, lists_commands: Callable[[Task], bool]
+) -> Schedule:
+    """Raises `ScheduleError` for behaviors that the world does not allow and for splits that are
+    unknown or have too few tasks, and `LeakError` for a game in two splits."""
     tasks = {split: _tasks(config, world=world, split=split) for split in config.splits}
+    # A reset, perhaps of a slow world: only where somebody needs the list.
+    needed = not config.shares or config.shares.get("random", 0) > 0
+    listed = needed and lists_commands(tasks[config.splits[0]][0])
+    shares = find_shares(config, world=world, lists_commands=listed)
     fingerprints = _fingerprints(world, tasks=[t for found in tasks.values() for t in found])
     splits = [split for split in tasks if len(tasks) > 1]
     if splits and not fingerprints:
@@ -113,7 +118,13 @@ def find_shares(config: CollectConfig, *, world: World, lists_commands: bool) ->
 
 def _tasks(config: CollectConfig, *, world: World, split: str) -> list[Task]:
     num = -(-config.episodes // config.episodes_per_task)
-    return list(world.tasks(split=split, num=num, offset=config.world.first_task))
+    try:
+        return list(world.tasks(split=split, num=num, offset=config.world.first_task))
+    except ValueError as error:
+        raise ScheduleError(
+            f"{error} (asked for {num} tasks of split {split!r}: episodes={config.episodes} over "
+            f"episodes_per_task={config.episodes_per_task})"
+        ) from error
 
 
 def _fingerprints(world: World, *, tasks: Sequence[Task]) -> dict[str, str]:
