@@ -123,7 +123,9 @@ class JavaHost:
     def _living(self) -> _Generation:
         generation = self._generation
         if generation is not None and not generation.jvm.alive:
-            _log.warning("scienceworld's Java (pid %d) is gone; starting another", generation.jvm.pid)
+            _log.warning(
+                "scienceworld's Java (pid %d) is gone; starting another", generation.jvm.pid
+            )
             generation.jvm.close()
             generation = None
         if generation is None:

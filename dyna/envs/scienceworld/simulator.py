@@ -55,7 +55,9 @@ class Simulator:
         """Begin a game: the task in words, and the answer to the first look around."""
 
         def load() -> tuple[str, Answer]:
-            error = self._interface.load(lesson.task, lesson.variation, lesson.simplifications, False)
+            error = self._interface.load(
+                lesson.task, lesson.variation, lesson.simplifications, False
+            )
             if error:
                 raise JavaError(f"scienceworld cannot load {lesson}: {error}")
             self._in_force = self._read_simplifications()
@@ -94,7 +96,7 @@ class Simulator:
         )
 
     def rooms(self) -> list[tuple[str, str]]:
-        """The name of each room and what `look around` says in it; nobody moves, nothing changes."""
+        """The name of each room and what `look around` says there; nothing moves or changes."""
         return self._use(self._read_rooms, doing="reading the rooms")
 
     def num_moves(self) -> int:
@@ -105,7 +107,9 @@ class Simulator:
         """One solution. May take a minute; what was loaded before is gone."""
 
         def read() -> tuple[str, ...]:
-            error = self._interface.load(lesson.task, lesson.variation, lesson.simplifications, True)
+            error = self._interface.load(
+                lesson.task, lesson.variation, lesson.simplifications, True
+            )
             if error:
                 raise JavaError(f"scienceworld cannot load {lesson}: {error}")
             return self._lines(self._interface.getGoldActionSequence())

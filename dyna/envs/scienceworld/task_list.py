@@ -132,7 +132,7 @@ def clean_simplifications(text: str, *, kinds: Sequence[TaskType]) -> str:
 
 
 def interleave(kinds: Sequence[TaskType], *, split: str) -> list[tuple[TaskType, int]]:
-    """All variations of a split, one of every task type in turn, so that the first few cover all."""
+    """All variations of a split, one of every task type in turn: the first few cover all types."""
     pools = [(kind, kind.variations(split)) for kind in kinds]
     rounds = max((len(pool) for _, pool in pools), default=0)
     return [(kind, pool[i]) for i in range(rounds) for kind, pool in pools if i < len(pool)]

@@ -12,34 +12,39 @@ MAX_COMMAND = 400
 UNKNOWN = "No known action matches that input."
 AMBIGUOUS = "Ambiguous request:"
 
+_NOT_UNDERSTOOD = (UNKNOWN, "Unknown action.", "ERROR:", "<ERROR", "<unknown catch>")
 _REFUSALS = (
-    UNKNOWN,
     AMBIGUOUS,
-    "Unknown action.",
     "I'm not sure",
     "It's not clear",
     "Its not clear",
     "You can't ",
     "That can't ",
-    "Something can't be connected to itself",
-    "That is already flushing",
-    "<unknown catch>",
-    "<ERROR",
-    "ERROR:",
+    "That object does",
+    "That object already",
+    "That is already",
+    "Something can't be",
+    "You must disconnect",
+    "The door doesn't appear to go",
 )
 _STATE_REFUSAL = re.compile(
-    r"The .* (?:is already (?:open|closed|activated|deactivated)"
-    r"|is not (?:activatable|a container|in a container|edible|moveable|something)"
-    r"|can't be (?:activated|deactivated|opened|closed)"
-    r"|appears broken, and can't|isn't |is not )",
+    r"The [^.]* (?:is already (?:open|closed|activated|deactivated)"
+    r"|appears broken, and can't be|aren't able to move|does not contain any"
+    r"|is empty, so|can't be poured|isn't open, so"
+    r"|is not (?:open|openable|closeable|moveable|movable|edible|a container|something that can))"
 )
 _LISTED = re.compile(r"(?<=\()(containing (?:nothing else than )?)([^()]*)(?=\))")
 _TRAILING = re.compile(r"((?:In|On|Inside) the [\w' -]+ is: )(.+?)(\.?[ \t]*)$", re.MULTILINE)
 
 
-def was_carried_out(answer: str) -> bool:
-    """Whether a command was understood and done, as far as the answer tells."""
-    return not (answer.startswith(_REFUSALS) or _STATE_REFUSAL.match(answer))
+def was_carried_out(answer: str) -> bool | None:
+    """False for what was not understood; None for a question back, and for a refusal of something
+    understood, on which the simulator spends a turn as on any other action."""
+    if not answer or answer.startswith(_NOT_UNDERSTOOD):
+        return False
+    if answer.startswith(_REFUSALS) or _STATE_REFUSAL.match(answer):
+        return None
+    return True
 
 
 def prepare(command: str) -> str | None:

@@ -156,8 +156,10 @@ class ScienceWorld:
             )
         name, variation = task.family, params["variation"]
         kind = next((kind for kind in TASK_TYPES if kind.name == name), None)
-        if kind is None or not isinstance(variation, int) or variation not in range(
-            kind.num_variations
+        if (
+            kind is None
+            or not isinstance(variation, int)
+            or variation not in range(kind.num_variations)
         ):
             raise ValueError(f"scienceworld has no variation {variation!r} of a task {name!r}")
         given = params.get("simplifications", "")
