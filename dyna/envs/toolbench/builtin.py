@@ -16,6 +16,7 @@ from dyna.envs.toolbench.problems import (
     Problem,
     belongs,
     draw_problem,
+    wants_held_out,
 )
 from dyna.envs.toolbench.tables import MAX_ROWS, MIN_ROWS, Tables, make_tables
 from dyna.seeding import derive_seed
@@ -23,9 +24,9 @@ from dyna.types import Task
 
 WORLD = "toolbench"
 _MAX_CACHED = 256
-_MAX_ATTEMPTS = 400
+_MAX_ATTEMPTS = 200
 """Chains drawn over the tables of one seed before the next seed is tried."""
-_MAX_IDLE = 400
+_MAX_IDLE = 30
 """Seeds in a row that give nothing new, after which a split is held to be exhausted."""
 
 
@@ -114,7 +115,14 @@ class ProblemBook:
         tables = make_tables(tables_seed, num_rows=self.spec.num_rows)
         num_calls = random.Random(seed).choice(sorted(set(self.spec.calls)))
         for attempt in range(_MAX_ATTEMPTS):
-            found = self._draw(seed, attempt=attempt, tables=tables, num_calls=num_calls)
+            found = draw_problem(
+                derive_seed(seed, "chain", attempt),
+                tables=tables,
+                num_calls=num_calls,
+                num_distractors=self.spec.num_distractors,
+                categories=self.spec.categories,
+                held_out=wants_held_out(split),
+            )
             if found is None or not belongs(found, split=split):
                 continue
             key = found.content_key()
@@ -138,15 +146,6 @@ class ProblemBook:
             )
             return True
         return False
-
-    def _draw(self, seed: int, *, attempt: int, tables: Tables, num_calls: int) -> Problem | None:
-        return draw_problem(
-            derive_seed(seed, "chain", attempt),
-            tables=tables,
-            num_calls=num_calls,
-            num_distractors=self.spec.num_distractors,
-            categories=self.spec.categories,
-        )
 
 
 def _rebuild(task: Task) -> tuple[Problem, Tables]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from dyna.envs.toolbench.documents import Api
 from dyna.envs.toolbench.domains import leisure, people, places, trade
@@ -71,6 +72,11 @@ def spoken(kind: str, value: object) -> str:
 
 def in_categories(names: Sequence[str]) -> Mapping[str, Api]:
     """The APIs of some categories; of all for an empty list. Raises `ValueError`."""
+    return _in_categories(tuple(names))
+
+
+@cache
+def _in_categories(names: tuple[str, ...]) -> Mapping[str, Api]:
     known = sorted({api.category for api in APIS.values()})
     for name in names:
         if name not in known:

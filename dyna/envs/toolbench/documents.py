@@ -90,7 +90,7 @@ class Api:
     required: tuple[Parameter, ...]
     outputs: tuple[Output, ...]
     reads: Mapping[str, tuple[str, ...]]
-    """The columns of each table that it reads: what a model of the world must know."""
+    """The columns of each table that it reads, what is asked for first: what a model must know."""
     run: Run = field(repr=False, compare=False)
     """Raises `RefusedError` where the tables hold no answer."""
     optional: tuple[Parameter, ...] = ()

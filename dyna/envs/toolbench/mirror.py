@@ -270,7 +270,8 @@ class ToolBenchMirrorEnv:
             terminated=True,
             success=same,
             stop=self._clock.tick(terminated=True),
-            valid=not answer.error,
+            # A task's own request may be meant to err; then it says nothing of the agent.
+            valid=None if same and answer.error else not answer.error,
             admissible=() if self._rules.admissible else None,
         )
 

@@ -65,7 +65,7 @@ def _compare(said: Outcome, *, real: Outcome, task: Task) -> TurnScore:
         predicted_success=is_answer and said.success,
         success=real.success,
         kind=task.family,
-        valid=real.valid,
+        valid=bool(real.valid),
         depth=1,
         trajectory_id=task.id,
         f1=word_f1(said.observation, real.observation) if is_answer else 0.0,

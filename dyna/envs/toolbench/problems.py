@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
@@ -79,24 +80,35 @@ def is_held_out(composition: str) -> bool:
     return derive_seed(0, "held out", composition) % _HELD_OUT_SHARE == 0
 
 
+def wants_held_out(split: str) -> bool | None:
+    """Whether a split has held-out compositions alone, or none; None for all of them."""
+    return {"train": False, "valid_seen": False, "valid_unseen": True}.get(split)
+
+
 def belongs(problem: Problem, *, split: str) -> bool:
     """Whether a problem is of a split; it is of one at most."""
-    held_out = is_held_out(problem.composition)
-    if split in ("train", "valid_seen") and held_out:
-        return False
-    if split == "valid_unseen" and not held_out:
+    wanted = wants_held_out(split)
+    if wanted is not None and is_held_out(problem.composition) != wanted:
         return False
     return int(problem.content_key(), 16) % 100 in SPLITS[split]
 
 
 def draw_problem(
-    seed: int, *, tables: Tables, num_calls: int, num_distractors: int, categories: Sequence[str]
+    seed: int,
+    *,
+    tables: Tables,
+    num_calls: int,
+    num_distractors: int,
+    categories: Sequence[str],
+    held_out: bool | None = None,
 ) -> Problem | None:
-    """The problem of one seed; None where the chain drawn leads nowhere or is ambiguous."""
+    """The problem of one seed; None where the chain drawn leads nowhere or is ambiguous, or is not
+    of the wanted side: compositions that are held out, or that are not."""
     rng = random.Random(seed)
-    apis = list(in_categories(categories).values())
-    steps = _draw_steps(rng, apis=apis, tables=tables, num_calls=num_calls)
+    steps = _draw_steps(rng, categories=tuple(categories), tables=tables, num_calls=num_calls)
     if steps is None:
+        return None
+    if held_out is not None and is_held_out(_composition(steps)) != held_out:
         return None
     values = _solve(steps, tables=tables)
     if values is None:
@@ -104,42 +116,36 @@ def draw_problem(
     phrase = _phrase(steps)
     verb = "List" if steps[-1].output.kind == "list" else "Find"
     query = f"{verb} {phrase}."
-    if not isinstance(values[-1], list) and str(values[-1]).casefold() in query.casefold():
+    # What can be read off the question needs no call.
+    if any(str(value).casefold() in query.casefold() for value in values):
         return None
     return Problem(
         steps=steps,
         values=values,
         query=query,
-        apis=_with_distractors(rng, steps=steps, apis=apis, num=num_distractors),
+        apis=_with_distractors(
+            rng,
+            steps=steps,
+            apis=list(in_categories(categories).values()),
+            num=num_distractors,
+        ),
     )
 
 
 def _draw_steps(
-    rng: random.Random, *, apis: Sequence[Api], tables: Tables, num_calls: int
+    rng: random.Random, *, categories: tuple[str, ...], tables: Tables, num_calls: int
 ) -> tuple[Step, ...] | None:
+    ways = _ways(categories)
     steps: list[Step] = []
     wanted = ""
-    for index in range(num_calls):
-        fitting = [
-            (api, parameter.name)
-            for api in apis
-            if all(api is not step.api for step in steps)
-            for parameter in api.required
-            if not wanted or parameter.kind == wanted
-        ]
-        is_last = index == num_calls - 1
-        taken = {p.kind for api in apis for p in api.required}
-        ways = [
-            (api, name, output)
-            for api, name in fitting
-            for output in api.outputs
-            if is_last or output.kind in taken
-        ]
-        if not ways:
+    for left in range(num_calls - 1, -1, -1):
+        used = {step.api.name for step in steps}
+        here = ways.get((wanted, left == 0), {})
+        names = [name for name in here if name not in used]
+        if not names:
             return None
-        api = rng.choice(list({api.name: api for api, _, _ in ways}.values()))
-        _, name, output = rng.choice([way for way in ways if way[0] is api])
-        takes = name if wanted else ""
+        api, parameter, output = rng.choice(here[rng.choice(names)])
+        takes = parameter if wanted else ""
         constants = {
             p.name: _draw_value(rng, kind=p.kind, tables=tables)
             for p in api.required
@@ -148,6 +154,28 @@ def _draw_steps(
         steps.append(Step(api=api, constants=constants, output=output, takes=takes))
         wanted = output.kind
     return tuple(steps)
+
+
+@cache
+def _ways(
+    categories: tuple[str, ...],
+) -> Mapping[tuple[str, bool], Mapping[str, Sequence[tuple[Api, str, Output]]]]:
+    """API, parameter and output of every step that takes a kind (empty: anything), by API.
+
+    The flag says whether it may be the last step; otherwise some API must take what it gives.
+    """
+    apis = in_categories(categories).values()
+    taken = {p.kind for api in apis for p in api.required}
+    ways: dict[tuple[str, bool], dict[str, list[tuple[Api, str, Output]]]] = {}
+    for api in apis:
+        for parameter in api.required:
+            for output in api.outputs:
+                way = (api, parameter.name, output)
+                for kind in ("", parameter.kind):
+                    ways.setdefault((kind, True), {}).setdefault(api.name, []).append(way)
+                    if output.kind in taken:
+                        ways.setdefault((kind, False), {}).setdefault(api.name, []).append(way)
+    return ways
 
 
 def _draw_value(rng: random.Random, *, kind: str, tables: Tables) -> Any:
@@ -213,4 +241,5 @@ __all__ = [
     "belongs",
     "draw_problem",
     "is_held_out",
+    "wants_held_out",
 ]

@@ -45,19 +45,21 @@ def signature(required: Sequence[Parameter], optional: Sequence[Parameter]) -> s
 
 
 def hidden_rows(apis: Iterable[Api], *, tables: Tables, entities: Iterable[Any]) -> str:
-    """The rows that name any of the entities, as far as some listed API reads them.
+    """The rows that listed APIs find when asked for any of the entities, as far as they read them.
 
     One line per row, table first: `orders {'order': 'O-104', 'customer': 'Ada Lind'}`.
     """
     columns: dict[str, dict[str, None]] = {}
+    keys: dict[str, set[str]] = {}
     for api in apis:
         for table, names in api.reads.items():
             columns.setdefault(table, {}).update(dict.fromkeys(names))
+            keys.setdefault(table, set()).add(names[0])
     wanted = {str(entity) for entity in entities}
     lines: list[str] = []
     for table in sorted(columns):
         for row in tables[table]:
-            if any(str(row[name]) in wanted for name in columns[table]):
+            if any(str(row[name]) in wanted for name in keys[table]):
                 lines.append(f"{table} { {name: row[name] for name in columns[table]} }")
     return "\n".join(lines)
 
