@@ -23,6 +23,7 @@ DEFAULT_PRICE = 100.0
 """What a product without a price costs, in dollars."""
 NO_ATTRIBUTE = "DUMMY_ATTR"
 MAX_ASIN_LENGTH = 10
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 CATEGORY_SEPARATOR = "\u203a"
 """Stands between the levels of `product_category`."""
 
@@ -140,6 +141,8 @@ class Record:
     def check_text(self, value: Any, *, field: str) -> str:
         if not isinstance(value, str):
             raise EntryError(f"{self.where}: {field!r} must be text, got {_short(value)}")
+        if _HALF_PAIR.search(value):
+            raise EntryError(f"{self.where}: {field!r} holds half of a surrogate pair, not text")
         return value
 
 

@@ -113,6 +113,8 @@ def _walk_results(session: Session, *, target: Product) -> str:
 
 
 def _err(session: Session, *, rng: np.random.Generator) -> str:
+    if session.place is Place.ITEM and rng.random() < 0.5:
+        return click(pages.BUY)
     words = search_words(session.goal.instruction).split()
     kept = [word for word in words if rng.random() < 0.5] or words[:1] or ["anything"]
     commands = list(session.commands(suggestion=" ".join(kept)))

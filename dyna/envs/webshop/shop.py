@@ -55,8 +55,10 @@ class Shop:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for shops with the same goals in the same order."""
+        """Equal for shops that sell the same for the same, to customers who want the same."""
         digest = blake2b(digest_size=8)
+        for product in self.products:
+            digest.update(f"{product.asin} {self.prices[product.asin]} {product.document}".encode())
         for goal in self.goals:
             digest.update(goal.fingerprint.encode())
         return digest.hexdigest()

@@ -103,9 +103,7 @@ class WebShopWorld:
         if task.world != _NAME:
             raise ValueError(f"task {task.id!r} is of world {task.world!r}, not of {_NAME}")
         goals = self.shop.goals
-        # A task that came as JSON may hold anything.
-        known = 0 <= task.seed < len(goals)
-        if not known or task.params.get("goal") != goals[task.seed].fingerprint:
+        if task.params.get("shop") != self.shop.fingerprint or not 0 <= task.seed < len(goals):
             raise ValueError(
                 f"task {task.id!r} is of another catalogue, or of other goals, num_products or "
                 "price_seed; make the world with those that the task was made with"
@@ -139,7 +137,7 @@ class WebShopWorld:
             family=family,
             split=split,
             seed=index,
-            params={"goal": goal.fingerprint},
+            params={"shop": self.shop.fingerprint},
         )
 
 
