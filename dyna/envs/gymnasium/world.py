@@ -115,13 +115,20 @@ class GymnasiumWorld:
     def fingerprint(self, task: Task) -> str:
         """By the first observation; and by the seed, where that decides what happens later."""
         self.check(task)
+        if not self.random_dynamics and (known := self._starts.key(task.seed)):
+            return known
         env = self.make_env()
         try:
             text = self.first_text(env, seed=task.seed)
         finally:
             env.close()
-        drawn = task.seed if self.random_dynamics else ""
-        return sha256(f"{self._key}\0{text}\0{drawn}".encode()).hexdigest()[:16]
+        return self.start_key(text, seed=task.seed)
+
+    def start_key(self, text: str, *, seed: int) -> str:
+        """Equal for starts that are the same game."""
+        drawn = seed if self.random_dynamics else ""
+        told = f"{self._key}\0{text}\0{drawn}".encode("utf-8", "surrogatepass")
+        return sha256(told).hexdigest()[:16]
 
     def make(self) -> GymnasiumEnv:
         return GymnasiumEnv(self)
@@ -200,9 +207,14 @@ class _Starts:
         self._world = world
         self._sizes = sizes
         self._seen: set[str] = set()
+        self._keys: dict[int, str] = {}
         self._found: dict[str, list[int]] = {split: [] for split in sizes}
         self._next_seed = 0
         self._num_repeats = 0
+
+    def key(self, seed: int) -> str | None:
+        """The key of the start that a seed was the first to make; None if it is not known."""
+        return self._keys.get(seed)
 
     def seeds(self, split: str, *, num: int) -> list[int]:
         """The first `num` of a split. Raises `ValueError` when there are too few."""
@@ -241,11 +253,13 @@ class _Starts:
 
     def _take(self, text: str, *, seed: int) -> None:
         self._num_repeats += 1
-        if text in self._seen:
+        key = self._world.start_key(text, seed=seed)
+        if key in self._seen:
             return
         self._num_repeats = 0
         owner = _SHARES[len(self._seen) % len(_SHARES)]
-        self._seen.add(text)
+        self._seen.add(key)
+        self._keys[seed] = key
         if owner in self._found:
             self._found[owner].append(seed)
 
@@ -284,7 +298,8 @@ class GymnasiumEnv:
                 valid=False,
                 admissible=self._listed(),
             )
-        valid = None if self._admissible is None else action.command in self._admissible
+        name = " ".join(action.command.split())
+        valid = None if self._admissible is None else name in self._admissible
         observation, reward, terminated, truncated, info = env.step(chosen)
         seen = Seen(
             observation=observation,
