@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from random import Random
 from time import process_time
+from typing import Protocol
 
 from dyna.envs.household.alfworld_vocabulary import ALFWORLD
 from dyna.envs.household.game import HouseholdGame
 from dyna.envs.household.generator import HouseSpec, generate_house
 from dyna.envs.household.house import Family, GoalNaming
 from dyna.envs.household.world import HouseholdWorld
-from dyna.types import Action, Metrics
+from dyna.protocols import World
+from dyna.types import Action, Metrics, Task
 
 
 def measure_steps_per_second(
@@ -30,11 +33,19 @@ def measure_steps_per_second(
     begin = process_time()
     houses = [generate_house(i, spec=spec, vocabulary=ALFWORLD) for i in range(num_houses)]
     house_seconds = process_time() - begin
+    plain, listed = time_games(map(HouseholdGame, houses), num_steps=num_steps // num_houses)
+    return {
+        "time/steps_per_s": plain,
+        "time/steps_per_s_admissible": listed,
+        "time/houses_per_s": num_houses / house_seconds,
+    }
+
+
+def time_games(games: Iterable[HouseholdGame], *, num_steps: int) -> tuple[float, float]:
+    """Steps per second of CPU time, in `num_steps` random steps of each game: without and with the
+    list of admissible commands after every step."""
     rng = Random(0)
-    records = [
-        _random_play(house, num=num_steps // num_houses, rng=rng)
-        for house in map(HouseholdGame, houses)
-    ]
+    records = [random_play(game, num=num_steps, rng=rng) for game in games]
     plain = listed = 0.0
     total = 0
     for game, commands in records:
@@ -50,14 +61,10 @@ def measure_steps_per_second(
             game.step(command)
             game.admissible()
         listed += process_time() - begin
-    return {
-        "time/steps_per_s": total / plain,
-        "time/steps_per_s_admissible": total / listed,
-        "time/houses_per_s": num_houses / house_seconds,
-    }
+    return total / plain, total / listed
 
 
-def _random_play(game: HouseholdGame, *, num: int, rng: Random) -> tuple[HouseholdGame, list[str]]:
+def random_play(game: HouseholdGame, *, num: int, rng: Random) -> tuple[HouseholdGame, list[str]]:
     """A recorded walk, so that choosing commands is no part of what is timed."""
     game.reset()
     commands: list[str] = []
@@ -80,13 +87,21 @@ def measure_env_steps_per_second(
         max_turns=0,
         admissible=admissible,
     )
-    return asyncio.run(_time_env(world, num_steps=num_steps, num_tasks=num_tasks))
+    tasks = world.tasks(split="train", num=num_tasks)
+    return asyncio.run(time_env(world, tasks=tasks, num_steps=num_steps // num_tasks))
 
 
-async def _time_env(world: HouseholdWorld, *, num_steps: int, num_tasks: int) -> float:
+class Playable(World, Protocol):
+    """A world of household games."""
+
+    def game(self, task: Task) -> HouseholdGame: ...
+
+
+async def time_env(world: Playable, *, tasks: Sequence[Task], num_steps: int) -> float:
+    """Steps per second of CPU time of the world's env, in up to `num_steps` of each task."""
     rng, env, total, seconds = Random(0), world.make(), 0, 0.0
-    for task in world.tasks(split="train", num=num_tasks):
-        _, commands = _random_play(world.game(task), num=num_steps // num_tasks, rng=rng)
+    for task in tasks:
+        _, commands = random_play(world.game(task), num=num_steps, rng=rng)
         actions = [Action(command=command) for command in commands]
         await env.reset(task)
         begin = process_time()
@@ -95,4 +110,5 @@ async def _time_env(world: HouseholdWorld, *, num_steps: int, num_tasks: int) ->
             if (await env.step(action)).stop is not None:
                 break
         seconds += process_time() - begin
+    await env.close()
     return total / seconds

@@ -186,7 +186,7 @@ def plausible_commands(belief: Belief, *, vocabulary: Vocabulary) -> dict[str, l
     """By verb, all commands that should do something as far as the transcript tells."""
     here, held = belief.location, belief.held
     commands = {
-        "go": [f"go to {r}" for r in belief.receptacles if r != here],
+        "go": [f"go to {r}" for r in belief.receptacles if r != here and r not in belief.beside],
         "look": ["look"],
         "inventory": ["inventory"],
         "examine": [f"examine {name}" for name in (here, held) if name is not None],

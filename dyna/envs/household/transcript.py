@@ -98,7 +98,7 @@ class Belief:
     location: str | None = None
     beside: set[str] = field(default_factory=set[str])
     """What is known to be in reach from there too: in ALFWorld's rooms places may share a spot, and
-    `go to` says that nothing happens."""
+    `go to` does nothing, or is not listed."""
     contents: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """What was last known to lie in each receptacle seen into."""
     is_open: dict[str, bool] = field(default_factory=dict[str, bool])
@@ -145,6 +145,9 @@ def read_transcript(context: Context) -> Belief:
         if observation == NOTHING_HAPPENS and place != command and place in belief.receptacles:
             belief.beside.add(place)
         _read_observation(belief, observation)
+    if context.admissible is not None:
+        possible = frozenset(context.admissible)
+        belief.beside |= {r for r in belief.receptacles if f"go to {r}" not in possible}
     return belief
 
 
