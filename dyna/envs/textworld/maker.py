@@ -1,9 +1,9 @@
 """The process that makes games: reads requests as JSON lines, answers each with one line.
 
 Run as `python -m dyna.envs.textworld.maker`, with PYTHONHASHSEED=0, because cooking games depend on
-the order of sets. Every game is made in a fork, so it depends on its own seed alone and never on the
-games before it. What is slow and always the same, parsing a challenge's rules and grammars, is done
-once, before the forks.
+the order of sets. Every game is made in a fork, so it depends on its own seed alone and never on
+the games before it. What is slow and always the same, parsing a challenge's rules and grammars, is
+done once, before the forks.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -23,6 +23,7 @@ import traceback
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,22 +87,19 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     skipped: list[dict[str, Any]] = []
     for attempt in range(MAX_ATTEMPTS):
         seed = derive_seed(request["seed"], "attempt", attempt) % 2**31
-        draft = _in_fork(lambda seed=seed: _draft(request, seed=seed))
+        draft = _in_fork(partial(_draft, request, seed=seed))
         reason = draft.get("skip") or _misplaced(draft["content"], request=request)
         if reason:
             skipped.append({"seed": seed, "reason": reason})
             continue
-        whole = _in_fork(
-            lambda seed=seed: _make(
-                request, seed=seed, content=draft["content"], skipped=list(skipped)
-            )
-        )
+        make = partial(_make, request, seed=seed, content=draft["content"], skipped=skipped)
+        whole = _in_fork(make)
         if "skip" not in whole:
             return whole
         skipped.append({"seed": seed, "reason": whole["skip"]})
     raise ValueError(
-        f"{MAX_ATTEMPTS} seeds in a row made no game of split {request['split']!r}, the last because"
-        f" {skipped[-1]['reason']}; choose other settings"
+        f"{MAX_ATTEMPTS} seeds in a row made no game of split {request['split']!r}, the last "
+        f"because {skipped[-1]['reason']}; choose other settings"
     )
 
 
