@@ -5,7 +5,8 @@
     python -m experiments.studies.worlds alfworld world.params.data=FOLDER
 
 Every world has its shipped config. A run ends after its rounds or its minutes, whichever comes
-first. What was learned from imitation alone stands beside what the loop made of it; the world
+first; they are minutes of one processor core, so that what else the machine does changes nothing.
+What was learned from imitation alone stands beside what the loop made of it; the world
 model is asked for every turn of held-out real episodes. Stopped, the study goes on where it was.
 """
 
@@ -21,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 
 from dyna import configuring
@@ -39,8 +41,9 @@ from experiments.tiny.making import FOLDER, RECORD, with_tiny_model
 
 WORLDS = ("alfworld", "scienceworld", "textworld", "webshop", "toolbench")
 MINUTES = 20.0
-_GRACE_S = 120.0
+_GRACE_S = 300.0
 """How long a run that is told to stop may take for the step that it is in."""
+_INTERVAL_S = 1.0
 _SMOKE = (
     "rounds=1",
     "real.demonstrations=6",
@@ -61,7 +64,7 @@ _SMOKE = (
 
 def study(world: str, *, changes: Sequence[str], folder: Path, minutes: float) -> dict[str, Any]:
     """Train in `folder`, or go on there, and measure; returns the content of the result file."""
-    wall = _train([world, *changes], folder=folder, seconds=60 * minutes)
+    spent = _train([world, *changes], folder=folder, seconds=60 * minutes)
     rounds = [
         (number, metrics)
         for number, metrics in read_metrics(folder)
@@ -77,7 +80,8 @@ def study(world: str, *, changes: Sequence[str], folder: Path, minutes: float) -
         "params": {k: _file_name(v) for k, v in config.world.params.items()},
         "seed": config.seed,
         "machine": _machine(),
-        "minutes": wall / 60,
+        "cpu_minutes": spent["cpu_s"] / 60,
+        "wall_minutes": spent["wall_s"] / 60,
         "limit_minutes": minutes,
         "rounds_planned": config.rounds,
         "rounds_played": rounds[-1][0],
@@ -90,36 +94,53 @@ def study(world: str, *, changes: Sequence[str], folder: Path, minutes: float) -
     }
 
 
-def _train(settings: Sequence[str], *, folder: Path, seconds: float) -> float:
-    """Run `dyna train`, or `dyna resume`, for what is left of `seconds`; returns what was spent."""
-    clock, done = folder / "wall.json", folder / "done.json"
-    spent = float(read_json(clock)) if clock.exists() else 0.0
-    if done.exists() or spent >= seconds:
+def _train(settings: Sequence[str], *, folder: Path, seconds: float) -> dict[str, float]:
+    """Run `dyna train`, or `dyna resume`, for what is left of `seconds` of the processor; returns
+    what was spent, by the run and all its processes: `cpu_s`, and `wall_s` beside it."""
+    clock, done = folder / "spent.json", folder / "done.json"
+    spent: dict[str, float] = {"cpu_s": 0.0, "wall_s": 0.0}
+    if clock.exists():
+        spent = read_json(clock)
+    if done.exists() or spent["cpu_s"] >= seconds:
         return spent
     is_old = (folder / CONFIG_FILE).exists()
     command = [sys.executable, "-m", "experiments.cli"]
     command += ["resume", str(folder)] if is_old else ["train", *settings, "--run", str(folder)]
     folder.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
+    before, began = dict(spent), time.monotonic()
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
-            process.wait(timeout=seconds - spent)
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            process.wait(timeout=_GRACE_S)
+            while process.poll() is None:
+                spent["cpu_s"] = max(spent["cpu_s"], before["cpu_s"] + _cpu_seconds(process.pid))
+                spent["wall_s"] = before["wall_s"] + time.monotonic() - began
+                if spent["cpu_s"] >= seconds:
+                    process.terminate()
+                    process.wait(timeout=_GRACE_S)
+                time.sleep(_INTERVAL_S)
         finally:
             if process.poll() is None:
                 process.kill()
-            # Past the limit, the step that it was in is not counted: no result comes of it.
-            spent += min(time.monotonic() - began, seconds - spent)
             write_json(clock, value=spent)
     if process.returncode == 0:
         write_json(done, value=spent)
-    elif spent < seconds:
+    elif spent["cpu_s"] < seconds:
         raise RuntimeError(f"{' '.join(settings)} ended with {process.returncode}; see {log.name}")
     return spent
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of a process, its children that live, and those that have ended and were waited for."""
+    total = 0.0
+    try:
+        root = psutil.Process(pid)
+        for member in (root, *root.children(recursive=True)):
+            times = member.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    except psutil.NoSuchProcess:
+        return total
+    return total
 
 
 def measure_fidelity(folder: Path) -> dict[str, Any]:
@@ -202,7 +223,9 @@ def why_not(world: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("words", nargs="*", metavar="WORLD | key=value")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of each run, at most")
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help="of a core, at most, for each run"
+    )
     parser.add_argument("--smoke", action="store_true", help="tiny runs, into runs/ alone")
     parser.add_argument("--runs", type=Path, default=Path("runs") / "worlds")
     parser.add_argument("--docs", type=Path, default=Path("docs"))

@@ -26,7 +26,7 @@ def success_table(found: list[dict[str, Any]]) -> str:
     """Real success on held-out tasks before the first round of the loop and after the last."""
     rows = [
         "| world | after imitation | after the run | imagined, after | held-out tasks "
-        "| real steps | imagined steps | rounds | minutes |",
+        "| real steps | imagined steps | rounds | core minutes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in found:
@@ -35,7 +35,7 @@ def success_table(found: list[dict[str, Any]]) -> str:
             f"| {one['world']} | {_success(before)} | {_success(after)} "
             f"| {_percent(after['imagined_success'])} | {after['tasks']:.0f} "
             f"| {after['real_steps']:,.0f} | {after['imagined_steps']:,.0f} "
-            f"| {one['rounds_played']} | {one['minutes']:.1f} |"
+            f"| {one['rounds_played']} | {one['cpu_minutes']:.1f} |"
         )
     return "\n".join(rows)
 
@@ -68,9 +68,8 @@ def _origin(found: list[dict[str, Any]]) -> str:
     seeds = sorted({one["seed"] for one in found})
     limit = max(one["limit_minutes"] for one in found)
     return (
-        f"Seed {', '.join(map(str, seeds))}, one run each, at most {limit:.0f} minutes; "
-        f"{machine['cores']} cores ({machine['processor']}), {machine['threads']} thread per run, "
-        "no GPU, two runs side by side. Brackets are 95% Wilson intervals over held-out tasks. "
+        f"Seed {', '.join(map(str, seeds))}, one run each, at most {limit:.0f} minutes of one core "
+        f"of a machine with {machine['cores']} ({machine['processor']}, no GPU). Brackets are 95% Wilson intervals over held-out tasks. "
         "Predictions are generated greedily, each on its real prefix, over held-out real episodes."
     )
 
