@@ -131,7 +131,8 @@ def _on_ray(
                     yield _one_by_one(part, hire=hire)
                 else:
                     waiting.append(part)
-                idle.append(hire())
+                if waiting:
+                    idle.append(hire())
                 continue
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None

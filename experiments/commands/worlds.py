@@ -40,6 +40,18 @@ def add_commands(commands: Any) -> None:
         one.add_argument(
             "settings", nargs="*", metavar="key=value", help="parameters of the world: data=PATH"
         )
+    from experiments import serve
+
+    text = "Serve a world, or a run's world model, to other trainers over OpenEnv."
+    server: argparse.ArgumentParser = commands.add_parser("serve", help=text, description=text)
+    serve.add_arguments(server)
+    server.set_defaults(command=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from experiments.serve import run_command
+
+    return run_command(options)
 
 
 def _list(_: argparse.Namespace) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -27,7 +26,6 @@ from experiments.collecting.folder import MANIFEST_FILE, NOTE, collected
 ROOT = Path(__file__).resolve().parents[3]
 HOUSE = ("world.params.admissible=true", "world.max_turns=8", "episodes_per_part=8")
 LEAKY = f"world.name={__name__}:LeakyWorld"
-Gather = Callable[..., Path]
 
 
 class LeakyWorld(CorridorWorld):
@@ -62,20 +60,6 @@ class SlowEnv(CorridorEnv):
         with open(self._log, "a", encoding="utf-8") as file:
             file.write("step\n")
         return await super().step(action)
-
-
-class CrashWorld(CorridorWorld):
-    """Takes its process along in the third task, as a segfault would."""
-
-    def make(self) -> CrashEnv:
-        return CrashEnv(self.way, max_turns=20)
-
-
-class CrashEnv(CorridorEnv):
-    async def reset(self, task: Task) -> object:  # type: ignore[override]
-        if task.seed == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return await super().reset(task)
 
 
 class BrokenPolicy:
@@ -224,23 +208,6 @@ def test_a_finished_collection_is_not_played_again(tmp_path: Path) -> None:
     gather(tmp_path, *changes)
     assert data_of(tmp_path) == first
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.parquet")}
-
-
-@pytest.mark.ray
-def test_workers_play_the_same_and_one_that_is_taken_along_is_replaced(tmp_path: Path) -> None:
-    changes = [*HOUSE, "episodes=16"]
-    assert gather(tmp_path / "here", *changes) == gather(
-        tmp_path / "there", *changes, "num_workers=2"
-    )
-    world = "world.name=tests.unit.experiments.test_collect:CrashWorld"
-    played = gather(
-        tmp_path / "crash", world, "shares.random=1", "episodes=6", "episodes_per_part=3",
-        "num_workers=1",
-    )  # fmt: skip
-    assert [t.stop.value for t in played].count("lost") == 1
-    assert played[2].stop.value == "lost" and "process died" in played[2].error
-    manifest = json.loads((tmp_path / "crash" / MANIFEST_FILE).read_text())
-    assert [part["failures"] for part in manifest["parts"]] == [1, 0]
 
 
 def test_the_policy_of_a_run_plays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
