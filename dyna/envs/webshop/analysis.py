@@ -5,15 +5,15 @@ as Lucene's `StandardTokenizer` reads them, drop a possessive 's, drop Lucene's 
 stem by Porter (1980) with the two departures of Porter's own later code, which Lucene has.
 """
 
-# PyStemmer comes without types.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# PyStemmer comes without types, with an extra.
+# pyright: reportMissingImports=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 _STOPWORDS = (
@@ -89,9 +89,7 @@ class Analyzer:
 
         porter: Any = Stemmer.Stemmer("porter")
         # The words of a catalogue recur; those of its users need not.
-        self._stem: Callable[[str], str] = lru_cache(maxsize=65536)(
-            lambda word: _stem(word, porter=porter.stemWord)
-        )
+        self._stem = lru_cache(maxsize=65536)(partial(_stem, porter=porter.stemWord))
 
     def __call__(self, text: str) -> list[str]:
         return [self._stem(word) for word in split_words(text) if word and word not in STOPWORDS]

@@ -84,7 +84,7 @@ def load_catalogue(files: CatalogueFiles, *, num_products: int = 0) -> list[Prod
     """
     entries = _entries(files.items)
     instructions = _object(files.instructions)
-    human = _object(files.human) if files.human is not None else {}
+    human: Mapping[str, Any] = _object(files.human) if files.human is not None else {}
     chosen = entries[:num_products] if num_products else entries
     products: dict[str, Product] = {}
     num_repeated = num_without_id = 0

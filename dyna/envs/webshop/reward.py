@@ -7,12 +7,16 @@
 Scalable Real-World Web Interaction with Grounded Language Agents", section 3.)
 """
 
+# rapidfuzz comes with an extra.
+# pyright: reportMissingImports=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 from dyna.envs.webshop.catalogue import CATEGORY_SEPARATOR, Product
 from dyna.envs.webshop.goals import Goal
@@ -55,17 +59,21 @@ class Judge:
     """
 
     def __init__(self, tagger: Tagger) -> None:
-        from rapidfuzz.fuzz import token_set_ratio
+        from rapidfuzz import fuzz
 
-        self._nouns = lru_cache(maxsize=4096)(lambda title: tuple(tagger(title)))
+        likeness = cast("Callable[[str, str], float]", fuzz.token_set_ratio)
+
+        def nouns(title: str) -> tuple[str, ...]:
+            return tuple(tagger(title))
 
         def is_match(first: str, second: str) -> bool:
             first, second = plain(first), plain(second)
             if not first or not second:
                 return False
             # WebShop rounds the ratio before it compares.
-            return round(token_set_ratio(first, second)) > _MATCH_ABOVE
+            return round(likeness(first, second)) > _MATCH_ABOVE
 
+        self._nouns = lru_cache(maxsize=4096)(nouns)
         self._is_match = lru_cache(maxsize=65536)(is_match)
 
     def judge(

@@ -5,8 +5,9 @@ query adds up a few of its columns. Two things of Lucene's are put on top: it ke
 document in one byte, and equal scores are ordered by id, as Anserini asks for.
 """
 
-# bm25s comes without types.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# bm25s comes without types, with an extra.
+# pyright: reportMissingImports=false, reportMissingTypeStubs=false
+# pyright: reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def item(asin: str = "ZTEST00001", **changes: Any) -> dict[str, Any]:
+def item(asin: Any = "ZTEST00001", **changes: Any) -> dict[str, Any]:
     """One entry of `items_shuffle.json`; a change to `...` leaves the field out."""
     entry: dict[str, Any] = {
         "asin": asin,
