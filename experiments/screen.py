@@ -41,11 +41,14 @@ class Rarely(logging.Filter):
 
 
 def log_to_screen(*, verbose: bool) -> None:
+    level = logging.INFO if verbose else logging.WARNING
     handler = StderrHandler()
+    # Of the handler too: a library may give its own logger a level below that of the root.
+    handler.setLevel(level)
     if not verbose:
         handler.addFilter(Rarely())
     logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
+        level=level,
         format="%(levelname)s %(name)s: %(message)s",
         handlers=[handler],
     )
