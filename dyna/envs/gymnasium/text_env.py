@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium import spaces
 
 from dyna.envs.gymnasium.background import BACKGROUND
@@ -157,9 +156,9 @@ class TextEnv(gymnasium.Env[str, str]):
         index = options.get("index")
         if index is None:
             return self._tasks[int(self.np_random.integers(len(self._tasks)))]
-        if not isinstance(index, int | np.integer) or not 0 <= index < len(self._tasks):
+        if not isinstance(index, int) or not 0 <= index < len(self._tasks):
             raise ValueError(f"option `index` must be in [0, {len(self._tasks)}), got {index!r}")
-        return self._tasks[int(index)]
+        return self._tasks[index]
 
     def _start_info(self, start: Start) -> dict[str, Any]:
         info: dict[str, Any] = {

@@ -3,6 +3,7 @@
 A task is a seed. Where the environment draws nothing after its start, equal starts are the same
 game: tasks are then told apart, and shared out to the splits, by what the start says.
 """
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 from gymnasium import error as gymnasium_error
@@ -136,9 +137,10 @@ class GymnasiumWorld:
     def make_env(self) -> gymnasium.Env[Any, Any]:
         """The environment itself. Raises `ValueError` with Gymnasium's reason if it cannot be."""
         try:
-            return gymnasium.make(self.id, disable_env_checker=True, **self.kwargs)
+            made: Any = gymnasium.make(self.id, disable_env_checker=True, **self.kwargs)
         except (gymnasium_error.Error, ModuleNotFoundError, TypeError) as error:
             raise ValueError(f"gymnasium cannot make {self.id!r}: {error}") from error
+        return made
 
     def first_text(self, env: gymnasium.Env[Any, Any], *, seed: int) -> str:
         """What a reset by this seed says, without the goal and the commands."""
@@ -185,7 +187,7 @@ class GymnasiumWorld:
             found: Any = resolve("environments", name)
             if not callable(found):
                 raise TypeError(f"describe must name a function (seen, *, env) -> str: {name!r}")
-            return found
+            return cast(Describe, found)
         if known is not None:
             return known.describe
         if isinstance(env.observation_space, spaces.Text):

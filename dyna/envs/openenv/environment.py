@@ -1,5 +1,6 @@
 """One session of our server: an OpenEnv `Environment` around one env. Needs the extra."""
-# pyright: reportMissingImports=false, reportUnknownVariableType=false
+# pyright: reportMissingImports=false, reportMissingTypeStubs=false
+# pyright: reportUnknownVariableType=false
 # pyright: reportUnknownMemberType=false, reportUntypedBaseClass=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 
@@ -20,7 +21,7 @@ from dyna.types import Action, Outcome, Start, Task
 _log = logging.getLogger(__name__)
 
 
-class WorldEnvironment(Environment):
+class WorldEnvironment(Environment[CommandAction, TextObservation, State]):
     """Plays tasks of the served world, one at a time.
 
     It answers on the server's own event loop, so that many sessions share one engine; a world that

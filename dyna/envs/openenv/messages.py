@@ -1,5 +1,6 @@
 """What our servers say and understand, as OpenEnv's messages. Needs the extra to be imported."""
-# pyright: reportMissingImports=false, reportUnknownVariableType=false
+# pyright: reportMissingImports=false, reportMissingTypeStubs=false
+# pyright: reportUnknownVariableType=false
 # pyright: reportUnknownMemberType=false, reportUntypedBaseClass=false
 # pyright: reportUnknownArgumentType=false
 

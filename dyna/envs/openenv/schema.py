@@ -183,8 +183,8 @@ def _is_text(form: Any) -> bool:
     if not isinstance(form, Mapping):
         return False
     mapping = cast(Mapping[str, Any], form)
-    choices = mapping.get("anyOf", [mapping])
-    kinds = {choice.get("type") for choice in choices if isinstance(choice, Mapping)}
+    choices = cast(list[dict[str, Any]], mapping.get("anyOf", [mapping]))
+    kinds = {choice.get("type") for choice in choices}
     return "string" in kinds and kinds <= {"string", "null"}
 
 

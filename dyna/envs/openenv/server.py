@@ -1,5 +1,6 @@
 """Any world of ours, real or imagined, behind an OpenEnv server: `serve(Serving(world))`."""
-# pyright: reportMissingImports=false, reportUnknownVariableType=false
+# pyright: reportMissingImports=false, reportMissingTypeStubs=false
+# pyright: reportUnknownVariableType=false
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 The client of OpenEnv 0.2 waits; the one of 0.3 is asynchronous and offers one that waits. Either
 way a session's calls run in its one thread, so that the event loop is free and may give up.
 """
-# pyright: reportMissingImports=false, reportUnknownVariableType=false
+# pyright: reportMissingImports=false, reportMissingTypeStubs=false
+# pyright: reportUnknownVariableType=false
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from dyna.envs.episode import EpisodeClock
@@ -258,7 +258,7 @@ class OpenEnvEnv:
         if not world.fields.admissible:
             return tuple(world.actions) or None
         found = pick(answer.observation, world.fields.admissible)
-        return tuple(map(str, found)) if isinstance(found, list) else None
+        return tuple(map(str, cast(list[Any], found))) if isinstance(found, list) else None
 
 
 def _checked_url(url: str) -> str:

@@ -191,7 +191,9 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], said: s
 
 def test_vectors_of_environments_step_together() -> None:
     register()
-    for mode, more in (("sync", {}), ("async", {"vector_kwargs": {"shared_memory": False}})):
+    asynchronous: dict[str, Any] = {"vector_kwargs": {"shared_memory": False}}
+    ways: list[tuple[str, dict[str, Any]]] = [("sync", {}), ("async", asynchronous)]
+    for mode, more in ways:
         envs = gymnasium.make_vec(
             "dyna/World-v0", num_envs=2, vectorization_mode=mode, world="household", **more
         )

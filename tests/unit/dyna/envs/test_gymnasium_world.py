@@ -37,7 +37,7 @@ class Parrot(gymnasium.Env[str, str]):
         return action, 0.5 * is_right, action == "enough", False, {"right": is_right}
 
 
-gymnasium.register("test/Parrot-v0", entry_point=Parrot, max_episode_steps=4)
+gymnasium.register("test/Parrot-v0", entry_point=lambda **_: Parrot(), max_episode_steps=4)
 
 
 def describe_cart(seen: Seen, *, env: gymnasium.Env[Any, Any]) -> str:
