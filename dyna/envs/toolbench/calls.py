@@ -32,6 +32,7 @@ MAX_COMMAND = 20_000
 """Characters of a command that are read; a longer one is not parsed at all."""
 _MAX_DEPTH = 40
 _ECHO = 60
+_MAX_NAME = 200
 
 _ACTION = re.compile(r"^[ \t]*Action[ \t]*:[ \t]*(.*)$", re.MULTILINE)
 _INPUT = re.compile(r"^[ \t]*Action Input[ \t]*:[ \t]*", re.MULTILINE)
@@ -80,27 +81,27 @@ def finish(answer: Any) -> str:
 def parse_call(command: str) -> Call:
     """The call in a command. Total: any text is some call, if only of an API that is not there."""
     if len(command) > MAX_COMMAND:
-        return Call(name=command[:_ECHO].strip(), arguments=None)
+        return Call(name=command[:_MAX_NAME].strip(), arguments=None)
     text = command.strip()
     marked = _INPUT.search(text)
     actions = _ACTION.findall(text[: marked.start()] if marked else text)
     if actions and marked:
         given = text[marked.end() :].partition("\nEnd Action")[0]
-        return Call(name=actions[-1].strip()[:_ECHO], arguments=parse_arguments(given))
+        return Call(name=actions[-1].strip()[:_MAX_NAME], arguments=parse_arguments(given))
     if actions:
         text = actions[-1].strip()
     whole = _object(text)
     if whole is not None and isinstance(whole.get("name"), str):
         inner = whole.get("arguments", whole.get("parameters", {}))
         given = inner if isinstance(inner, str) else json.dumps(inner)
-        return Call(name=whole["name"][:_ECHO], arguments=parse_arguments(given))
+        return Call(name=whole["name"][:_MAX_NAME], arguments=parse_arguments(given))
     match = _ONE_LINE.match(text)
     if match is None:
-        return Call(name=text[:_ECHO], arguments=None)
+        return Call(name=text[:_MAX_NAME], arguments=None)
     name, bracket, given = match.groups()
     if bracket and given.endswith(")"):
         given = given[:-1]
-    return Call(name=name[:_ECHO], arguments=parse_arguments(given))
+    return Call(name=name[:_MAX_NAME], arguments=parse_arguments(given))
 
 
 def parse_arguments(text: str) -> dict[str, Any] | None:

@@ -73,8 +73,9 @@ class Output:
         if self.pick == "all":
             return [row.get(self.field) for row in rows] or None
         best, _, by = self.pick.partition(":")
-        values = [row[by] for row in rows if isinstance(row.get(by), int | float | str)]
-        if not values or len(values) != len(rows) or len({type(value) for value in values}) > 1:
+        values: list[Any] = [row.get(by) for row in rows]
+        numbers = all(isinstance(value, int | float) for value in values)
+        if not values or not (numbers or all(isinstance(value, str) for value in values)):
             return None
         target = min(values) if best == "min" else max(values)
         return rows[values.index(target)].get(self.field) if values.count(target) == 1 else None

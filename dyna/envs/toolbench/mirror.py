@@ -34,7 +34,8 @@ from dyna.seeding import derive_seed
 from dyna.types import Action, Context, Outcome, Start, Task
 
 _MAX_CACHED = 1024
-_MAX_IDLE = 2000
+_MAX_ATTEMPTS = 50
+_MAX_IDLE = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ class ToolBenchMirrorWorld:
         self._recorded: dict[str, Pair] | None = None
         self._tasks: dict[str, list[Task]] = {split: [] for split in SPLITS}
         self._seen: set[str] = set()
-        self._next = dict.fromkeys(SPLITS, 0)
+        self._next: dict[str, int] = dict.fromkeys(SPLITS, 0)
         self._made: OrderedDict[str, tuple[Pair, Tables | None]] = OrderedDict()
         self._lock = Lock()
         if data:
@@ -113,7 +114,7 @@ class ToolBenchMirrorWorld:
 
     @property
     def explorer(self) -> Callable[[Context], str]:
-        """The request of some other task: the document answers it, if only with an error."""
+        """The task's request with other values, most of which the tables do not hold."""
 
         def other(context: Context) -> str:
             rng = random.Random(derive_seed(context.seed, "mirror"))
@@ -179,14 +180,17 @@ class ToolBenchMirrorWorld:
         )
         seed = derive_seed(self._seed, "mirror", split, index)
         tables = make_tables(tables_seed, num_rows=self._spec["num_rows"])
-        pair = draw_pair(seed, tables=tables, **_drawn(self._spec))
-        key = pair.content_key()
-        if split_of(pair) != split or key in self._seen:
-            return False
-        self._seen.add(key)
-        params = {**self._spec, "tables": tables_seed}
-        self._tasks[split].append(_task(pair, split=split, seed=seed, params=params))
-        return True
+        for attempt in range(_MAX_ATTEMPTS):
+            pair = draw_pair(
+                derive_seed(seed, "pair", attempt), tables=tables, **_drawn(self._spec)
+            )
+            key = pair.content_key()
+            if split_of(pair) == split and key not in self._seen:
+                self._seen.add(key)
+                params = {**self._spec, "tables": tables_seed, "attempt": attempt}
+                self._tasks[split].append(_task(pair, split=split, seed=seed, params=params))
+                return True
+        return False
 
     def _load(self, path: Path, *, cache: ResponseCache) -> None:
         self._recorded = {}
@@ -224,7 +228,8 @@ def _drawn(spec: Mapping[str, Any]) -> dict[str, Any]:
 def _rebuild(task: Task) -> tuple[Pair, Tables]:
     try:
         tables = make_tables(task.params["tables"], num_rows=task.params["num_rows"])
-        pair = draw_pair(task.seed, tables=tables, **_drawn(task.params))
+        seed = derive_seed(task.seed, "pair", task.params["attempt"])
+        pair = draw_pair(seed, tables=tables, **_drawn(task.params))
     except (KeyError, TypeError) as error:
         raise ValueError(f"task {task.id!r} lacks or distorts a parameter: {error}") from error
     if not task.id.endswith(f"/{task.split}/{pair.content_key()}"):

@@ -160,9 +160,10 @@ def _names(record: Mapping[str, Any], field: str, *, place: str) -> tuple[str, .
         raise DamagedFileError(f"{place}.{field} must be a list")
     names: list[str] = []
     for entry in cast("list[Any]", listed):
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        given = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}
+        if not isinstance(given.get("name"), str):
             raise DamagedFileError(f"{place}.{field} has an entry without `name`")
-        names.append(call_name(cast("dict[str, str]", entry)["name"]))
+        names.append(call_name(given["name"]))
     return tuple(names)
 
 

@@ -60,21 +60,9 @@ class ToolBenchWorld:
         """`server` to `test_share` are for `data`; `calls` to `match`, `admissible`,
         `expose_hidden_state` and `seed` are for the invented APIs. `match="f1"` rewards a list by
         its set F1; success is the whole set. `max_observation` of 0 cuts nothing."""
-        if documents not in list(Documents):
-            raise ValueError(
-                f"toolbench documents must be one of {[d.value for d in Documents]}, got "
-                f"{documents!r}"
-            )
-        if match not in _MATCHES:
-            raise ValueError(f"toolbench match must be one of {list(_MATCHES)}, got {match!r}")
-        if max_observation and max_observation < _MIN_OBSERVATION:
-            raise ValueError(
-                f"toolbench max_observation must be 0 or >= {_MIN_OBSERVATION}, got "
-                f"{max_observation}"
-            )
-        self._rules = Rules(
-            documents=Documents(documents),
-            grade_sets=match == "f1",
+        self._rules = _make_rules(
+            documents=documents,
+            match=match,
             max_observation=max_observation,
             max_turns=max_turns,
             admissible=admissible,
@@ -88,12 +76,12 @@ class ToolBenchWorld:
                 server=server, cache=cache, toolbench_key=toolbench_key, timeout_s=timeout_s
             )
             self._judge = make_judge(judge) if judge else None
+        elif server or cache or judge:
+            raise ValueError(
+                "toolbench `server`, `cache` and `judge` are for StableToolBench's queries: set "
+                "`data` to them as well"
+            )
         else:
-            if server or cache or judge:
-                raise ValueError(
-                    "toolbench `server`, `cache` and `judge` are for StableToolBench's queries: "
-                    "set `data` to them as well"
-                )
             self._problems = ProblemBook(
                 ProblemSpec(
                     calls=list(calls),
@@ -106,7 +94,6 @@ class ToolBenchWorld:
             )
             self.expert = ChainExpert(self._problems)
             self.explorer = NoisyChainExpert(self._problems)
-        self.make()  # refuses a max_turns that cannot be
 
     @property
     def splits(self) -> Mapping[str, int | None]:
@@ -132,6 +119,37 @@ class ToolBenchWorld:
         return OfficialEnv(
             self._queries, backend=self._backend, judge=self._judge, rules=self._rules
         )
+
+
+def _make_rules(
+    *,
+    documents: str,
+    match: str,
+    max_observation: int,
+    max_turns: int,
+    admissible: bool,
+    expose_hidden_state: bool,
+) -> Rules:
+    """Raises `ValueError` for what is no rule."""
+    styles = [style.value for style in Documents]
+    if documents not in styles:
+        raise ValueError(f"toolbench documents must be one of {styles}, got {documents!r}")
+    if match not in _MATCHES:
+        raise ValueError(f"toolbench match must be one of {list(_MATCHES)}, got {match!r}")
+    if max_turns < 0:
+        raise ValueError(f"max_turns must be >= 0 (0 for no limit), got {max_turns}")
+    if max_observation and max_observation < _MIN_OBSERVATION:
+        raise ValueError(
+            f"toolbench max_observation must be 0 or >= {_MIN_OBSERVATION}, got {max_observation}"
+        )
+    return Rules(
+        documents=Documents(documents),
+        grade_sets=match == "f1",
+        max_observation=max_observation,
+        max_turns=max_turns,
+        admissible=admissible,
+        expose_hidden_state=expose_hidden_state,
+    )
 
 
 __all__ = ["ToolBenchWorld"]
