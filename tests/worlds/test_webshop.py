@@ -481,3 +481,14 @@ def test_long_commands_are_answered_quickly(command: str) -> None:
     begin = time.perf_counter()
     check_outcome(last(made, task, command))
     assert time.perf_counter() - begin < 2.0
+
+
+def test_the_page_shows_what_happens(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "worlds" / "webshop.md").read_text(encoding="utf-8")
+    script = page.split("```python\n")[1].split("```")[0]
+    shown = page.split("```text\n")[1].split("```")[0].splitlines()
+    exec(script, {})
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == len(shown)
+    for line, whole in zip(shown, said, strict=True):
+        assert whole.startswith(line.removesuffix("...")) and (line == whole or line[-3:] == "...")

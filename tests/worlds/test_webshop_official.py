@@ -105,4 +105,4 @@ def test_the_expert_buys_what_official_goals_ask_for(world: WebShopWorld) -> Non
         return rewards
 
     rewards = asyncio.run(play())
-    assert sum(reward == 1.0 for reward in rewards) / len(rewards) >= 0.99
+    assert rewards == [1.0] * 300

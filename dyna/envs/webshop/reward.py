@@ -9,6 +9,7 @@ Scalable Real-World Web Interaction with Grounded Language Agents", section 3.)
 
 # rapidfuzz comes with an extra.
 # pyright: reportMissingImports=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
 
 from __future__ import annotations
 
