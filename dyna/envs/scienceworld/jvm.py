@@ -66,9 +66,9 @@ class Jvm:
         self.lock = threading.RLock()
         """Held during every use: the simulator has state that all its interfaces share."""
         self._timeout_s = timeout_s
-        self._process = _launch(java, heap_mb=heap_mb)
+        self._process, port = _launch(java, heap_mb=heap_mb)
         try:
-            self.gateway = _connect(self._process, timeout_s=timeout_s)
+            self.gateway = _connect(self._process, port=port, timeout_s=timeout_s)
         except BaseException:
             _end(self._process)
             raise
@@ -158,7 +158,8 @@ def _jars() -> str:
     return os.pathsep.join([find_jar_path(), str(jar)])
 
 
-def _launch(java: str, *, heap_mb: int) -> subprocess.Popen[bytes]:
+def _launch(java: str, *, heap_mb: int) -> tuple[subprocess.Popen[bytes], int]:
+    """The process and the port at which it listens."""
     command = [java, f"-Xmx{heap_mb}m", *_OPTIONS, "-classpath", _jars(), "py4j.GatewayServer"]
     command += ["--die-on-broken-pipe", "--enable-auth", "0"]
     # What it says on stderr (such as "Picked up JAVA_TOOL_OPTIONS") matters only if it fails.
@@ -173,29 +174,31 @@ def _launch(java: str, *, heap_mb: int) -> subprocess.Popen[bytes]:
             # Ctrl-C is for Python, which ends Java when it is done.
             start_new_session=True,
         )
-        if not _speaks(process):
+        try:
+            port = _first_line(process)
+        except BaseException:
+            _end(process)
+            raise
+        if not port.isdecimal():
             _end(process)
             complaints.seek(0)
-            said = complaints.read(2000).decode("utf-8", "replace").strip()
+            said = f"{port}\n{complaints.read(2000).decode('utf-8', 'replace')}".strip()
             raise JavaError(f"Java did not start (heap_mb={heap_mb}): {said or 'it said nothing'}")
-    return process
+    return process, int(port)
 
 
-def _speaks(process: subprocess.Popen[bytes]) -> bool:
-    """Wait for the first output; False if there is none or the process ended."""
+def _first_line(process: subprocess.Popen[bytes]) -> str:
+    """Empty if nothing is said in time, or ever."""
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], _START_S)
-    return bool(ready) and process.poll() is None
+    return _line(process.stdout) if ready else ""
 
 
-def _connect(process: subprocess.Popen[bytes], *, timeout_s: float) -> Any:
+def _connect(process: subprocess.Popen[bytes], *, port: int, timeout_s: float) -> Any:
     from py4j.java_gateway import GatewayParameters, JavaGateway
 
     assert process.stdout is not None
-    try:
-        port, token = int(_line(process.stdout)), _line(process.stdout)
-    except ValueError as error:
-        raise JavaError(f"Java did not say where it listens: {error}") from error
+    token = _line(process.stdout)
     gateway = JavaGateway(
         gateway_parameters=GatewayParameters(
             port=port,

@@ -118,6 +118,8 @@ class Simulator:
 
     def _make(self) -> Any:
         self._random = self.jvm.classes.java.util.Random()
+        # Making one draws random numbers, which must not be another's.
+        self._shared.give_to(self)
         return self.jvm.classes.scienceworld.runtime.pythonapi.PythonInterface()
 
     def _use(self, function: Callable[[], _T], *, doing: str) -> _T:

@@ -124,12 +124,12 @@ def test_commands_that_could_harm_the_simulator_do_not_reach_it() -> None:
 
 def test_canonical_text_sorts_lists_and_nothing_else() -> None:
     one = (
-        "In it, you see: \n\ta table. On the table is: a jug, a bowl (containing a pear, an apple).\n"
+        "In it, you see:\n\ta table. On the table is: a jug, a bowl (containing pears, an apple).\n"
         "\ta chair\nYou also see:\n\tA door to b\n\tA door to a"
     )
     other = (
-        "In it, you see: \n\ta chair\n\ta table. On the table is: a bowl (containing an apple, "
-        "a pear), a jug.\nYou also see:\n\tA door to a\n\tA door to b"
+        "In it, you see:\n\ta chair\n\ta table. On the table is: a bowl (containing an apple, "
+        "pears), a jug.\nYou also see:\n\tA door to a\n\tA door to b"
     )
     assert one != other
     assert canonical(one) == canonical(other)
