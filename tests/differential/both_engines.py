@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from dyna.envs.alfworld.official import OfficialEngine
@@ -68,7 +68,7 @@ class Comparison:
     num_steps: int = 0
     num_invalid: int = 0
     won: bool = False
-    differences: list[str] | None = None
+    differences: list[str] = field(default_factory=list[str])
 
 
 def compare(
@@ -81,11 +81,10 @@ def compare(
     num_expert: int,
 ) -> Comparison:
     """Random commands first, then a noisy expert, who takes over where they led, until it wins."""
-    result, rng, turns = Comparison(differences=[]), Random(seed), list[Turn]()
-    assert result.differences is not None
+    result, rng, turns = Comparison(), Random(seed), list[Turn]()
 
     def check(what: str, ours: object, theirs: object) -> None:
-        if ours != theirs and result.differences is not None:
+        if ours != theirs:
             result.differences.append(
                 f"{game.house.goal.text!r}, turn {len(turns)}, {what}: {ours!r} != {theirs!r}"
             )

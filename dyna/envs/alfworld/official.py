@@ -13,7 +13,6 @@ and sentences; of the data, only the problem and the task's words reach it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from functools import cache
@@ -29,7 +28,7 @@ from dyna.envs.household.tables import HELP
 from dyna.types import Action, Outcome, Start, Task
 
 _GOAL = "UNKNOWN GOAL"
-"""What stands in ALFWorld's grammar where the task's words belong."""
+"""What ALFWorld's grammar says where the task's words belong."""
 
 
 class OfficialEngine:
@@ -48,7 +47,7 @@ class OfficialEngine:
         self._env: Any = AlfredDemangler(PddlEnv(infos), shuffle=False)
         self._domain = Path(ALFRED_PDDL_PATH).read_text(encoding="utf-8")
         self._grammar = Path(ALFRED_TWL2_PATH).read_text(encoding="utf-8")
-        self._loaded = ("", "")
+        self._loaded = ""
         self._commands: dict[str, str] = {}
         """What the engine expects, by what the agent says."""
         self.won = False
@@ -56,18 +55,14 @@ class OfficialEngine:
 
     def load(self, problem: str, *, task: str) -> str:
         """Begin a game: its first observation, task included. `task` has no full stop."""
-        if self._loaded != (problem, task):
-            self._loaded = ("", "")
-            quoted = json.dumps(task)[1:-1]  # the grammar is JSON
-            self._env.load(
-                {
-                    "pddl_domain": self._domain,
-                    "grammar": self._grammar.replace(_GOAL, quoted),
-                    "pddl_problem": problem,
-                }
-            )
-            self._loaded = (problem, task)
-        return self._take(self._env.reset()).removeprefix(BANNER)
+        if self._loaded != problem:
+            self._loaded = ""
+            game = {"pddl_domain": self._domain, "grammar": self._grammar, "pddl_problem": problem}
+            self._env.load(game)
+            self._loaded = problem
+        first = self._take(self._env.reset()).removeprefix(BANNER)
+        # Put in here, because the grammar would read quotes and brackets as its own.
+        return first.replace(_GOAL, task)
 
     def step(self, command: str) -> tuple[str, bool, bool]:
         """(observation, won, valid)."""
