@@ -14,7 +14,7 @@ FAILED = 1
 MISTAKE = 2
 INTERRUPTED = 130
 
-_WIDTH = 132
+_WIDTH = 240
 
 
 class UsageError(ValueError):

@@ -106,6 +106,7 @@ def _on_ray(
     num = min(config.num_workers, len(parts))
     started = connect(RuntimeConfig(num_env_runners=num, address=config.address))
     import ray
+    from ray.exceptions import RayActorError, RayTaskError
 
     remote: Any = ray.remote(PartPlayer)
 
@@ -124,7 +125,7 @@ def _on_ray(
             actor, part = working.pop(ready[0])
             try:
                 played: Played = ray.get(ready[0])
-            except ray.exceptions.RayActorError as error:
+            except RayActorError as error:
                 deaths[part.file] += 1
                 _log.warning("the worker of %s died: %s", part.file, _first_line(error))
                 if deaths[part.file] >= _MAX_DEATHS:
@@ -134,7 +135,7 @@ def _on_ray(
                 if waiting:
                     idle.append(hire())
                 continue
-            except ray.exceptions.RayTaskError as error:
+            except RayTaskError as error:
                 raise error.cause from None
             idle.append(actor)
             yield played
@@ -146,6 +147,7 @@ def _on_ray(
 
 def _one_by_one(part: Part, *, hire: Callable[[], Any]) -> Played:
     import ray
+    from ray.exceptions import RayActorError
 
     began, actor = time.monotonic(), hire()
     trajectories: list[Trajectory] = []
@@ -153,7 +155,7 @@ def _one_by_one(part: Part, *, hire: Callable[[], Any]) -> Played:
         try:
             played: Played = ray.get(actor.play.remote(replace(part, specs=(spec,))))
             trajectories += played.trajectories
-        except ray.exceptions.RayActorError as error:
+        except RayActorError as error:
             trajectories.append(_lost(spec, error=_first_line(error)))
             actor = hire()
     _dismiss([actor])
