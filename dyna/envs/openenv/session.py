@@ -42,6 +42,14 @@ def load_client() -> Any:
     return GenericEnvClient
 
 
+def check_limits(limits: Mapping[str, float]) -> Mapping[str, float]:
+    """The time limits of a session by name. Raises `ValueError` for one that is not above 0."""
+    for name, seconds in limits.items():
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"{name} must be above 0 and finite, got {seconds}")
+    return limits
+
+
 class Session:
     """Plain calls, and the same as coroutines. Connects when first used, and after a failure.
 
@@ -181,4 +189,4 @@ def _number(reward: Any) -> float:
     return number if math.isfinite(number) else 0.0
 
 
-__all__ = ["Answer", "RefusedActionError", "Session", "load_client"]
+__all__ = ["Answer", "RefusedActionError", "Session", "check_limits", "load_client"]

@@ -7,6 +7,7 @@ the time limits below; the next reset opens another session.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from dyna.envs.episode import EpisodeClock
 from dyna.envs.extras import require
 from dyna.envs.openenv.schema import Fields, choose_fields, in_words, pick, read_schema
-from dyna.envs.openenv.session import Answer, RefusedActionError, Session, load_client
+from dyna.envs.openenv.session import Answer, RefusedActionError, Session, check_limits, load_client
 from dyna.envs.seed_blocks import SeedBlocks
 from dyna.types import Action, Outcome, Source, Start, StopReason, Task
 
@@ -65,12 +66,10 @@ class OpenEnvWorld:
         require("openenv", world="openenv")
         load_client()
         self.url = _checked_url(url)
-        if min(connect_timeout_s, message_timeout_s) <= 0:
-            raise ValueError("connect_timeout_s and message_timeout_s must be > 0")
-        self.connect_timeout_s = connect_timeout_s
-        self.message_timeout_s = message_timeout_s
+        limits = {"connect_timeout_s": connect_timeout_s, "message_timeout_s": message_timeout_s}
+        self.session = partial(Session, self.url, **check_limits(limits))
         self.max_turns = max_turns
-        EpisodeClock(max_turns=max_turns)
+        EpisodeClock(max_turns=max_turns)  # a negative number is refused now, not in an episode
         schema = read_schema(self.url, timeout_s=connect_timeout_s)
         given = Fields(
             action=action_field,
@@ -89,23 +88,8 @@ class OpenEnvWorld:
         self.reset_params = dict(reset or {})
         self.goal = goal
         self.random_dynamics = random_dynamics
-        ours = schema.extension
-        if ours.get("source") == Source.IMAGINED and not imagined:
-            raise ValueError(
-                f"the server at {self.url} is a world model, not a world: what is played there "
-                "must not pass for real experience; set `imagined` to true to play it knowingly"
-            )
-        self.name = str(ours.get("world") or urlsplit(self.url).netloc)
-        self._names_splits = "splits" in ours
         sizes = {"train": num_train, "valid": num_valid, "test": num_test}
-        if self._names_splits:
-            sizes = {str(split): int(num) for split, num in dict(ours["splits"]).items()}
-            if "train" not in sizes:
-                raise ValueError(
-                    f"the server at {self.url} has no split `train`, only {list(sizes)}; a world "
-                    "has one: serve it"
-                )
-        self._blocks = SeedBlocks(sizes)
+        self._blocks = self._of_ours(schema.extension, imagined=imagined) or SeedBlocks(sizes)
 
     @property
     def splits(self) -> Mapping[str, int | None]:
@@ -130,14 +114,6 @@ class OpenEnvWorld:
 
     def make(self) -> OpenEnvEnv:
         return OpenEnvEnv(self)
-
-    def session(self) -> Session:
-        """A new session with the server, not yet connected."""
-        return Session(
-            self.url,
-            connect_timeout_s=self.connect_timeout_s,
-            message_timeout_s=self.message_timeout_s,
-        )
 
     def check(self, task: Task) -> None:
         """Raise `ValueError` for a task that is not of this server."""
@@ -165,6 +141,26 @@ class OpenEnvWorld:
             except ValueError:
                 return None
         return {**self._extra, self.fields.action: value}
+
+    def _of_ours(self, extension: Mapping[str, Any], *, imagined: bool) -> SeedBlocks | None:
+        """The splits that a server of ours names; None for any other server, whose name is then
+        its address. Raises `ValueError` for a world model that is not asked for."""
+        self.name = str(extension.get("world") or urlsplit(self.url).netloc)
+        self._names_splits = "splits" in extension
+        if extension.get("source") == Source.IMAGINED and not imagined:
+            raise ValueError(
+                f"the server at {self.url} is a world model, not a world: what is played there "
+                "must not pass for real experience; set `imagined` to true to play it knowingly"
+            )
+        if not self._names_splits:
+            return None
+        sizes = {str(split): int(num) for split, num in dict(extension["splits"]).items()}
+        if "train" not in sizes:
+            raise ValueError(
+                f"the server at {self.url} has no split `train`, only {list(sizes)}; a world has "
+                "one: serve it"
+            )
+        return SeedBlocks(sizes)
 
     def _task(self, split: str, *, index: int) -> Task:
         seed = index if self._names_splits else self._blocks.seed(split, index=index)
