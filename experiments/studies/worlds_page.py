@@ -13,13 +13,31 @@ _DASH = "-"
 
 
 def write_page(docs: Path) -> None:
-    """Write both tables of `docs/worlds.md` from `docs/results/worlds_*.json`."""
+    """Write the tables of `docs/worlds.md` from `docs/results/{worlds,tiny}_*.json`."""
+    compared = [read_json(path) for path in sorted((docs / "results").glob("tiny_*.json"))]
+    if compared:
+        text = "\n\n".join(map(beginnings_table, compared))
+        write_section(docs / "worlds.md", name="worlds-beginnings", text=text)
     found = [read_json(path) for path in sorted((docs / "results").glob("worlds_*.json"))]
     if found:
         text = "\n\n".join(
             [success_table(found), fidelity_table(found), kinds_table(found), _origin(found)]
         )
         write_section(docs / "worlds.md", name="worlds-study", text=text)
+
+
+def beginnings_table(compared: dict[str, Any]) -> str:
+    """Exact match on held-out turns, by the way to begin and by epochs trained."""
+    rows: dict[str, list[dict[str, float]]] = compared["beginnings"]
+    epochs = [f"{figures.get('epochs', 0):g} epochs" for figures in next(iter(rows.values()))]
+    lines = [f"| {compared['world']}, exact match after | {' | '.join(epochs)} |"]
+    lines.append("|---" * (len(epochs) + 1) + "|")
+    for name, figures in rows.items():
+        lines.append(f"| {name} | {' | '.join(_percent(f['em']) for f in figures)} |")
+    turns = next(iter(rows.values()))[0]["turns"]
+    lines += ["", f"{compared['training_episodes']} episodes to learn from; {turns:.0f} turns of "]
+    lines[-1] += f"{compared['held_out_episodes']} others to be scored on; seed {compared['seed']}."
+    return "\n".join(lines)
 
 
 def success_table(found: list[dict[str, Any]]) -> str:
@@ -69,7 +87,8 @@ def _origin(found: list[dict[str, Any]]) -> str:
     limit = max(one["limit_minutes"] for one in found)
     return (
         f"Seed {', '.join(map(str, seeds))}, one run each, at most {limit:.0f} minutes of one core "
-        f"of a machine with {machine['cores']} ({machine['processor']}, no GPU). Brackets are 95% Wilson intervals over held-out tasks. "
+        f"of a machine with {machine['cores']} ({machine['processor']}, no GPU). Brackets are 95% "
+        "Wilson intervals over held-out tasks. "
         "Predictions are generated greedily, each on its real prefix, over held-out real episodes."
     )
 
