@@ -185,6 +185,17 @@ def test_documents_are_as_long_as_asked_for(documents: str) -> None:
         assert all((": " in line) is (documents == "compact") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("params", "length"),
+    [({"calls": [1, 2], "num_distractors": 2}, 500), ({}, 800), ({"documents": "full"}, 3500)],
+)
+def test_episodes_begin_as_briefly_as_the_page_says(params: dict[str, Any], length: int) -> None:
+    world = ToolBenchWorld(**params)
+    for task in world.tasks(split="train", num=100):
+        start, _ = play(world, task, lambda context: "x", max_turns=1)
+        assert len(start.observation) < length and len(start.hidden_state or "") < 2000
+
+
 def test_tables_can_be_shared_and_categories_chosen() -> None:
     world = ToolBenchWorld(num_tables=2, categories=["Music", "Sports"], calls=[1, 2])
     tasks = world.tasks(split="train", num=30)
