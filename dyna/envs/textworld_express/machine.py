@@ -37,12 +37,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What a seed's game is, found by playing its gold path."""
+    """What a seed's game is, and how it is won."""
 
-    start_key: str
-    """A hash of the goal and of the first thing seen."""
-    content_key: str
-    """A hash of the goal and of all that is seen along the gold path."""
+    key: str
+    """A hash of the goal and of the first scene. Games with equal keys are held to be one game:
+    the first scene is all that the package repeats from fold to fold."""
     gold: tuple[str, ...]
     solved: bool
 
@@ -72,16 +71,20 @@ class Machine:
     def inspect(self, seed: int, *, fold: str) -> Inspection:
         """Make a game and play its gold path."""
         answer = self.generate(seed, fold=fold, gold=True)
-        gold = tuple(map(str, self._call(lambda: list(self._interface.getGoldActionSequence()))))
-        start = [answer.task, answer.observation]
-        seen = [*start, *gold]
-        for command in gold:
+        path = self._call(lambda: list(self._interface.getGoldActionSequence()))
+        key = json.dumps([answer.task, answer.observation])
+        gold: list[str] = []
+        for command in map(str, path):
             answer = self.step(command)
-            seen.append(answer.observation)
+            # A gold path may hold commands that its game does not know at that point.
+            if answer.understood:
+                gold.append(command)
             if answer.won or answer.lost:
                 break
         return Inspection(
-            start_key=_digest(start), content_key=_digest(seen), gold=gold, solved=answer.won
+            key=blake2b(key.encode(), digest_size=16).hexdigest(),
+            gold=tuple(gold),
+            solved=answer.won,
         )
 
     def close(self) -> None:
@@ -109,10 +112,6 @@ class Machine:
                 return function()
             except (Py4JError, OSError) as error:
                 raise JavaError(f"textworld_express failed in Java: {error}") from error
-
-
-def _digest(parts: list[str]) -> str:
-    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 __all__ = ["Answer", "Inspection", "Machine"]

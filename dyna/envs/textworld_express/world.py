@@ -2,7 +2,8 @@
 
 The package's own folds repeat themselves: many seeds of one fold begin like a seed of another. Here
 a hash of the goal and the first scene sends every game to one split, and a seed whose game belongs
-elsewhere is passed over. Making a game takes milliseconds, so this needs no cache on disk.
+elsewhere is passed over. What was found for a task is kept on disk, because the package draws the
+gold paths of some games (coin, twc) at random: the first one found stays the expert's for good.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from hashlib import blake2b
 from importlib.metadata import version
 from threading import RLock
 
+from dyna.envs.caching import cache_folder
 from dyna.envs.episode import EpisodeClock
 from dyna.envs.extras import require, require_java
+from dyna.envs.textworld_express.found import FoundGame, keep_first, read_found
 from dyna.envs.textworld_express.jvm import Jvm
-from dyna.envs.textworld_express.machine import Inspection, Machine
+from dyna.envs.textworld_express.machine import Machine
 from dyna.envs.walkthrough import WalkthroughExpert
 from dyna.seeding import derive_seed
 from dyna.types import Action, Outcome, Start, Task
@@ -86,12 +89,18 @@ class TextWorldExpressWorld:
         self._lock = RLock()
         self._jvm: Jvm | None = None
         self._machine: Machine | None = None
-        self._found: OrderedDict[tuple[str, int], tuple[int, Inspection]] = OrderedDict()
+        self._found: OrderedDict[str, FoundGame] = OrderedDict()
+        self._folder = cache_folder(_WORLD) / self._digest
         self.make_machine().close()
 
     @property
     def splits(self) -> Mapping[str, int | None]:
         return dict.fromkeys(_FOLDS)
+
+    @property
+    def java_pid(self) -> int | None:
+        """The process of this world's Java; None while there is none."""
+        return self._jvm.pid if self._jvm is not None and self._jvm.alive else None
 
     def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
         if split not in _FOLDS:
@@ -104,25 +113,27 @@ class TextWorldExpressWorld:
         return TextWorldExpressEnv(self)
 
     def fingerprint(self, task: Task) -> str:
-        """A hash of the goal and of all that is seen along the gold path."""
-        return self.find(task)[1].content_key
+        """A hash of the goal and of the first scene: no two splits have a scene in common."""
+        return self.find(task).key
 
     def gold_path(self, task: Task) -> Sequence[str]:
-        return self.find(task)[1].gold
+        return self.find(task).gold
 
-    def find(self, task: Task) -> tuple[int, Inspection]:
-        """The generator's seed of a task, and what its game is.
+    def find(self, task: Task) -> FoundGame:
+        """The game of a task.
 
         Raises `ValueError` for a task that this world did not give, or if its split has no game.
         """
         self._check(task)
         with self._lock:
-            key = (task.split, task.seed)
-            if key not in self._found:
-                self._found[key] = self._search(task)
+            found = self._found.get(task.id)
+            if found is None:
+                path = self._folder / task.split / f"{task.seed:016x}.json"
+                found = read_found(path) or keep_first(path, found=self._search(task))
+                self._found[task.id] = found
                 if len(self._found) > _MAX_KEPT:
                     self._found.popitem(last=False)
-            return self._found[key]
+            return found
 
     def make_machine(self) -> Machine:
         """A game machine in this world's Java, which is started if it is not running."""
@@ -141,14 +152,14 @@ class TextWorldExpressWorld:
                 self._jvm.close()
             self._jvm = self._machine = None
 
-    def _search(self, task: Task) -> tuple[int, Inspection]:
+    def _search(self, task: Task) -> FoundGame:
         if self._machine is None or self._jvm is None or not self._jvm.alive:
             self._machine = self.make_machine()
         for attempt in range(_MAX_ATTEMPTS):
             seed = derive_seed(task.seed, "attempt", attempt) % 2**31
             found = self._machine.inspect(seed, fold=_FOLDS[task.split])
-            if found.solved and int(found.start_key[:8], 16) % 8 in _SHARES[task.split]:
-                return seed, found
+            if found.solved and int(found.key[:8], 16) % 8 in _SHARES[task.split]:
+                return FoundGame(seed=seed, key=found.key, gold=found.gold)
         raise ValueError(
             f"{_MAX_ATTEMPTS} seeds in a row made no game of split {task.split!r} of "
             f"{self.game} with params {self.params!r}; choose params that allow more games"
@@ -186,7 +197,7 @@ class TextWorldExpressEnv:
 
     async def reset(self, task: Task) -> Start:
         """Raises `ValueError` for a task of another world, `JavaError` if Java is gone."""
-        seed, _ = self._world.find(task)
+        seed = self._world.find(task).seed
         if self._machine is None:
             self._machine = self._world.make_machine()
         answer = self._machine.generate(seed, fold=_FOLDS[task.split])
