@@ -119,7 +119,9 @@ def problems(config: RunConfig) -> list[str]:
         if model.dtype not in _DTYPES:
             found.append(f"{name}.model.dtype must be {' or '.join(_DTYPES)}, got {model.dtype!r}")
         if not model.path:
-            found.append(f"{name}.model.path must be `base`, `tiny`, a folder or a hub name, got ''")
+            found.append(
+                f"{name}.model.path must be `base`, `tiny`, a folder or a hub name, got ''"
+            )
     return found + _mismatches(config)
 
 
