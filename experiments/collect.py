@@ -45,7 +45,8 @@ def collect(config: CollectConfig, *, folder: Path, console: Console | None = No
     world or policy raises that cannot be made. What was written stays.
     """
     console = console or Console()
-    schedule = _schedule(config)
+    with console.status("looking at the tasks"):
+        schedule = _schedule(config)
     place = CollectionFolder(folder)
     place.open(config)
     tally = _Tally(schedule)
@@ -62,7 +63,7 @@ def collect(config: CollectConfig, *, folder: Path, console: Console | None = No
             on_episode=on_episode,
         ):
             tally.check(played)
-            place.write(played, fingerprints=schedule.fingerprints, provenance=source)
+            place.write(played, provenance=source)
             tally.add(played)
     tally.ledger.save(str(folder))
     console.print(tally.coverage.table())

@@ -91,9 +91,7 @@ class CollectionFolder:
             seconds = float(note.get("seconds", 0.0))
             yield Played(part=part, trajectories=trajectories, seconds=seconds)
 
-    def write(
-        self, played: Played, *, fingerprints: Mapping[str, str], provenance: Mapping[str, Any]
-    ) -> None:
+    def write(self, played: Played, *, provenance: Mapping[str, Any]) -> None:
         seeds = {spec.episode_id: spec.seed for spec in played.part.specs}
         note = {
             **provenance,
@@ -105,7 +103,7 @@ class CollectionFolder:
             self.path / played.part.file,
             played.trajectories,
             columns={
-                "task_fingerprint": lambda t: fingerprints.get(t.task.id, ""),
+                "task_fingerprint": lambda t: played.fingerprints.get(t.task.id, ""),
                 "episode_seed": lambda t: seeds[t.id],
             },
             notes={NOTE: json.dumps(note)},
@@ -130,7 +128,7 @@ class CollectionFolder:
             **provenance,
             "shares": dict(schedule.shares),
             "episodes": schedule.num_episodes,
-            "fingerprints": bool(schedule.fingerprints),
+            "fingerprints": schedule.tells_games,
             "parts": [
                 {"file": part.file, "split": part.split, **counts[part.file]}
                 for part in schedule.parts

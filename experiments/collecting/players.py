@@ -10,15 +10,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dyna.config import ImaginationConfig, PluginConfig, RunConfig, RuntimeConfig, WorldModelConfig
 from dyna.crew import LocalCrew
 from dyna.plugins import build
-from dyna.protocols import HasExpert, HasExplorer, Policy, World
+from dyna.protocols import HasExpert, HasExplorer, HasSplits, Policy, World
 from dyna.rollout import EpisodeSpec
 from dyna.seeding import derive_seed
 from dyna.types import Start, StopReason, Trajectory
@@ -38,6 +38,8 @@ class Played:
     """In the order of the part's specs."""
     seconds: float
     """Spent by the worker."""
+    fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of the games, by task id; empty where the world cannot tell, or nobody asked."""
 
 
 def _ignore(_: Trajectory) -> None:
@@ -66,7 +68,12 @@ class PartPlayer:
             self._crew = _make_crew(self._config, behaviors=self._behaviors)
             self._crew.on_episode = self._on_episode
         trajectories = self._crew.play(part.specs)
-        return Played(part=part, trajectories=trajectories, seconds=time.monotonic() - began)
+        return Played(
+            part=part,
+            trajectories=trajectories,
+            seconds=time.monotonic() - began,
+            fingerprints=_fingerprints(self._crew.world, part=part),
+        )
 
     def close(self) -> None:
         if self._crew is not None:
@@ -151,15 +158,22 @@ def _one_by_one(part: Part, *, hire: Callable[[], Any]) -> Played:
 
     began, actor = time.monotonic(), hire()
     trajectories: list[Trajectory] = []
+    fingerprints: dict[str, str] = {}
     for spec in part.specs:
         try:
             played: Played = ray.get(actor.play.remote(replace(part, specs=(spec,))))
             trajectories += played.trajectories
+            fingerprints |= played.fingerprints
         except RayActorError as error:
             trajectories.append(_lost(spec, error=_first_line(error)))
             actor = hire()
     _dismiss([actor])
-    return Played(part=part, trajectories=trajectories, seconds=time.monotonic() - began)
+    return Played(
+        part=part,
+        trajectories=trajectories,
+        seconds=time.monotonic() - began,
+        fingerprints=fingerprints,
+    )
 
 
 def _dismiss(actors: Sequence[Any]) -> None:
@@ -171,6 +185,13 @@ def _dismiss(actors: Sequence[Any]) -> None:
         ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
     for actor in actors:
         ray.kill(actor)
+
+
+def _fingerprints(world: World, *, part: Part) -> dict[str, str]:
+    """After they were played: where a game must be made to be told apart, it is there by now."""
+    if not isinstance(world, HasSplits):
+        return {}
+    return {spec.task.id: world.fingerprint(spec.task) for spec in part.specs}
 
 
 def _lost(spec: EpisodeSpec, *, error: str) -> Trajectory:

@@ -54,8 +54,8 @@ class Schedule:
     shares: Mapping[str, float]
     """By behavior, adding up to 1."""
     parts: tuple[Part, ...]
-    fingerprints: Mapping[str, str]
-    """By task id; empty where the world cannot tell what is the same game."""
+    tells_games: bool
+    """Whether the world can say which tasks are the same game."""
 
     @property
     def num_episodes(self) -> int:
@@ -72,16 +72,8 @@ def make_schedule(
     needed = not config.shares or config.shares.get("random", 0) > 0
     listed = needed and lists_commands(tasks[config.splits[0]][0])
     shares = find_shares(config, world=world, lists_commands=listed)
-    fingerprints = _fingerprints(world, tasks=[t for found in tasks.values() for t in found])
-    splits = [split for split in tasks if len(tasks) > 1]
-    if splits and not fingerprints:
-        _log.warning(
-            "the world %s has no fingerprints: a game that is in two of the splits %s would not "
-            "be noticed",
-            config.world.name,
-            ", ".join(splits),
-        )
-    _check_apart(config, tasks=tasks, fingerprints=fingerprints)
+    if len(config.splits) > 1 or config.apart_from:
+        _check_apart(config, world=world, tasks=tasks)
     parts = [
         part
         for split, found in tasks.items()
@@ -89,7 +81,7 @@ def make_schedule(
     ]
     if len({part.file for part in parts}) < len(parts):
         raise ScheduleError(f"splits {config.splits} cannot be told apart in the names of files")
-    return Schedule(shares=shares, parts=tuple(parts), fingerprints=fingerprints)
+    return Schedule(shares=shares, parts=tuple(parts), tells_games=isinstance(world, HasSplits))
 
 
 def find_shares(config: CollectConfig, *, world: World, lists_commands: bool) -> dict[str, float]:
@@ -127,19 +119,34 @@ def _tasks(config: CollectConfig, *, world: World, split: str) -> list[Task]:
         ) from error
 
 
-def _fingerprints(world: World, *, tasks: Sequence[Task]) -> dict[str, str]:
-    if not isinstance(world, HasSplits):
-        return {}
-    return {task.id: world.fingerprint(task) for task in tasks}
-
-
 def _check_apart(
-    config: CollectConfig,
-    *,
-    tasks: Mapping[str, Sequence[Task]],
-    fingerprints: Mapping[str, str],
+    config: CollectConfig, *, world: World, tasks: Mapping[str, Sequence[Task]]
 ) -> None:
-    """Raise `LeakError`, naming both tasks, for a game that is in two splits."""
+    """Raise `LeakError`, naming both tasks, for a game that is in two splits.
+
+    It may have to make every game, which is why a single split is not looked at.
+    """
+    if not isinstance(world, HasSplits):
+        _log.warning(
+            "the world %s has no fingerprints: a game that is in two splits would not be noticed",
+            config.world.name,
+        )
+        return
+    owners = _owners(config)
+    for split, found in tasks.items():
+        for task in found:
+            key = world.fingerprint(task)
+            other, other_id, where = owners.setdefault(key, (split, task.id, ""))
+            if other != split:
+                raise LeakError(
+                    f"the game of task {task.id!r} (split {split!r}) is also that of task "
+                    f"{other_id!r} (split {other!r}){where}: what is learned from one would be "
+                    "measured on the other; collect other tasks (world.first_task, world.params)"
+                )
+
+
+def _owners(config: CollectConfig) -> dict[str, tuple[str, str, str]]:
+    """By fingerprint: split, task id and place of the games in other collections."""
     owners: dict[str, tuple[str, str, str]] = {}
     for folder in config.apart_from:
         paths = sorted(Path(folder).glob(PART_PATTERN))
@@ -150,18 +157,7 @@ def _check_apart(
                 if row["task_fingerprint"]:
                     place = (row["task_split"], row["task_id"], f" of {folder}")
                     owners.setdefault(row["task_fingerprint"], place)
-    for split, found in tasks.items():
-        for task in found:
-            key = fingerprints.get(task.id)
-            if key is None:
-                continue
-            other, other_id, where = owners.setdefault(key, (split, task.id, ""))
-            if other != split:
-                raise LeakError(
-                    f"the game of task {task.id!r} (split {split!r}) is also that of task "
-                    f"{other_id!r} (split {other!r}){where}: what is learned from one would be "
-                    "measured on the other; collect other tasks (world.first_task, world.params)"
-                )
+    return owners
 
 
 def _parts(
