@@ -327,3 +327,26 @@ def test_a_lesson_reads_the_same_in_any_java(world: ScienceWorld) -> None:
         assert here.valid_actions() == there.valid_actions()
     finally:
         jvm.close()
+
+
+def test_the_light_path_answers_as_the_official_step(world: ScienceWorld) -> None:
+    """Texts, scores and ends of solutions with mistakes between, by the package's own interface."""
+    jvm = Jvm(java="java", heap_mb=256, timeout_s=60)
+    try:
+        SharedState(jvm)
+        official = jvm.classes.scienceworld.runtime.pythonapi.PythonInterface()
+        ours = world.seat().simulator
+        for task in world.tasks(split="train", num=3, offset=1):
+            lesson = world.lesson(task)
+            ours.load(lesson)
+            official.load(lesson.task, lesson.variation, lesson.simplifications, False)
+            official.step("look around")
+            odd = ["help", "objects", "look at door", "0", "look at door", "7", "fly", "", "task"]
+            for command in [*odd, *world.walkthrough(task)]:
+                answer = ours.step(command)
+                assert answer.text == official.step(command), command
+                assert answer.score == round(100 * official.getScore()), command
+                assert answer.completed == official.getCompleted(), command
+            assert answer.completed
+    finally:
+        jvm.close()

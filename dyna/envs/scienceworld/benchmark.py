@@ -26,9 +26,10 @@ _ENDS_EPISODES = ("focus", "reset", "wait")
 def measure(*, num_episodes: int = 120, num_steps: int = 25, heap_mb: int = 512) -> Metrics:
     """Episodes of all task types with mostly valid commands, as many again only begun.
 
-    `num_episodes` counts both kinds. Keys: `time/steps_per_s`, `time/wait_s` (ten ticks), `time/reset_s` with and `time/bare_reset_s`
-    without the hidden state, `time/list_s` for all valid actions; `memory/java_mb_early` is Java's
-    resident memory after a tenth of the episodes, `memory/java_mb_late` at their end.
+    `num_episodes` counts both kinds. Keys: `time/steps_per_s`, `time/wait_s` (ten ticks),
+    `time/reset_s` with and `time/bare_reset_s` without the hidden state, `time/list_s` for all
+    valid actions; `memory/java_mb_early` is Java's resident memory after a tenth of the episodes,
+    `memory/java_mb_late` at their end.
     """
     return asyncio.run(_measure(num_episodes, num_steps=num_steps, heap_mb=heap_mb))
 
@@ -46,6 +47,7 @@ async def _measure(num_episodes: int, *, num_steps: int, heap_mb: int) -> Metric
     clock = _Clock(world)
     spent = dict.fromkeys(("steps", "wait", "reset", "bare_reset", "list"), 0.0)
     total = listed = 0
+    commands: list[str] = []
     early = clock.memory_mb()
     for number, task in enumerate(tasks):
         spent["bare_reset"] += await _reset(bare_env, task=task, clock=clock)

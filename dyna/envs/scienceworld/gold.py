@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dyna.envs.caching import cache_folder
 from dyna.envs.scienceworld.host import JavaHost
@@ -54,10 +54,12 @@ class GoldPaths:
         except (DamagedFileError, UnicodeDecodeError) as error:
             _log.warning("%s; solving the task again", error)
             return None
-        if not isinstance(commands, list) or not all(isinstance(c, str) for c in commands):  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(commands, list) or not all(
+            isinstance(command, str) for command in cast("list[object]", commands)
+        ):
             _log.warning("%s does not hold a list of commands; solving the task again", path)
             return None
-        return tuple(commands)  # pyright: ignore[reportUnknownArgumentType]
+        return tuple(cast("list[str]", commands))
 
     def _solve(self, lesson: Lesson) -> tuple[str, ...]:
         seat = self._host.seat()

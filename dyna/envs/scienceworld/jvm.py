@@ -68,7 +68,7 @@ class Jvm:
         self._timeout_s = timeout_s
         self._process, port = _launch(java, heap_mb=heap_mb)
         try:
-            self.gateway = _connect(self._process, port=port, timeout_s=timeout_s)
+            self.gateway: Any = _connect(self._process, port=port, timeout_s=timeout_s)
         except BaseException:
             _end(self._process)
             raise
@@ -199,7 +199,7 @@ def _connect(process: subprocess.Popen[bytes], *, port: int, timeout_s: float) -
 
     assert process.stdout is not None
     token = _line(process.stdout)
-    gateway = JavaGateway(
+    gateway: Any = JavaGateway(
         gateway_parameters=GatewayParameters(
             port=port,
             auth_token=token,

@@ -11,7 +11,7 @@ turn, so that no episode can tell who else is playing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from dyna.envs.scienceworld.jvm import JavaError, Jvm
@@ -19,6 +19,13 @@ from dyna.envs.scienceworld.jvm import JavaError, Jvm
 _T = TypeVar("_T")
 FIRST_MOVE = "look around"
 """What the official `reset` plays before the agent's first move."""
+
+_SPOKEN_TO_THE_INTERFACE = frozenset({"help", "objects", "task"})
+_NO_ACTION = (
+    "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of possible "
+    "object referents. "
+)
+"""What the interface makes of an empty answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +47,26 @@ class Answer:
     completed: bool
 
 
+@dataclass(slots=True)
+class Belongings:
+    """What an interface would call its own, were it alone in its Java process."""
+
+    random: Any
+    count: int = 0
+    """Of the objects that have been named so far."""
+    simplifications: str = ""
+    """In force, `easy` spelled out."""
+
+
 class Simulator:
     """Made by a `Jvm`'s owner. Any thread may use it, one call at a time."""
 
     def __init__(self, jvm: Jvm, *, shared: SharedState) -> None:
         self.jvm = jvm
         self._shared = shared
-        self._random: Any = None
-        self._count = 0
-        self._in_force = ""
+        self.own = Belongings(random=None)
+        self._agent: Any = None
+        self._last = Answer(text="", score=0, completed=False)
         self._interface: Any = jvm.call(self._make, doing="making an interface")
 
     def load(self, lesson: Lesson) -> tuple[str, Answer]:
@@ -60,7 +78,7 @@ class Simulator:
             )
             if error:
                 raise JavaError(f"scienceworld cannot load {lesson}: {error}")
-            self._in_force = self._read_simplifications()
+            self._take_agent()
             first = self._step(FIRST_MOVE)
             return str(self._interface.getTaskDescription()), first
 
@@ -112,12 +130,14 @@ class Simulator:
             )
             if error:
                 raise JavaError(f"scienceworld cannot load {lesson}: {error}")
-            return self._lines(self._interface.getGoldActionSequence())
+            commands = self._lines(self._interface.getGoldActionSequence())
+            self._take_agent()
+            return commands
 
         return self._use(read, doing=f"solving {lesson}")
 
     def _make(self) -> Any:
-        self._random = self.jvm.classes.java.util.Random()
+        self.own.random = self.jvm.classes.java.util.Random()
         # Making one draws random numbers, which must not be another's.
         self._shared.give_to(self)
         return self.jvm.classes.scienceworld.runtime.pythonapi.PythonInterface()
@@ -130,35 +150,34 @@ class Simulator:
         return self.jvm.call(use, doing=doing)
 
     def _step(self, command: str) -> Answer:
-        interface = self._interface
-        text = str(interface.step(command))
-        score = round(100 * float(interface.getScore()))
-        if score < 0:
-            self._check_health(text)
-        return Answer(text=text, score=score, completed=bool(interface.getCompleted()))
-
-    def _check_health(self, text: str) -> None:
-        option = self._interface.agentInterface()
-        agent = option.get()
-        broken = bool(agent.isInErrorState())
-        self.jvm.drop(option, agent)
-        if broken:
+        """As the official `step`, without the record of every turn that it keeps, for which it
+        looks around and lists all objects each time."""
+        if command.strip().lower() in _SPOKEN_TO_THE_INTERFACE:
+            return replace(self._last, text=str(self._interface.step(command)))
+        answer = self._agent.step(command)
+        text, score = str(answer._1()), round(100 * float(answer._2()))
+        completed = bool(answer._3())
+        self.jvm.drop(answer)
+        if score < 0 and bool(self._agent.isInErrorState()):
             raise JavaError(f"scienceworld broke: {text[:200]}")
+        self._last = Answer(text=text or _NO_ACTION, score=score, completed=completed)
+        return self._last
 
-    def _read_simplifications(self) -> str:
+    def _take_agent(self) -> None:
+        """Get hold of the game that was just loaded."""
+        if self._agent is not None:
+            self.jvm.drop(self._agent)
         option = self._interface.agentInterface()
-        agent = option.get()
-        text = str(agent.simplificationStr())
-        self.jvm.drop(option, agent)
-        return text
+        self._agent = option.get()
+        self.jvm.drop(option)
+        self.own.simplifications = str(self._agent.simplificationStr())
+        self._last = Answer(text="", score=0, completed=False)
 
     def _read_rooms(self) -> list[tuple[str, str]]:
-        option = self._interface.agentInterface()
-        agent = option.get()
-        universe = agent.universe()
+        universe = self._agent.universe()
         held = universe.getContainedObjects(True)
         places = held.iterator()
-        used, rooms = [option, agent, universe, held, places], list[tuple[str, str]]()
+        used, rooms = [universe, held, places], list[tuple[str, str]]()
         location = self._shared.location
         while places.hasNext():
             place = places.next()
@@ -188,12 +207,12 @@ class SharedState:
         if self._owner is simulator:
             return
         if self._owner is not None:
-            self._owner._count = int(self._ids.count())
+            self._owner.own.count = int(self._ids.count())
         # Nobody's, should one of the calls fail half way.
         self._owner = None
-        self._field.set(self._generator, simulator._random)
-        self._set_count(simulator._count)
-        answer = self._simplifier.parseSimplificationStr(simulator._in_force)
+        self._field.set(self._generator, simulator.own.random)
+        self._set_count(simulator.own.count)
+        answer = self._simplifier.parseSimplificationStr(simulator.own.simplifications)
         self._jvm.drop(answer)
         self._owner = simulator
 
