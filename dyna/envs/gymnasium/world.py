@@ -52,6 +52,7 @@ class GymnasiumWorld:
         goal: str = "",
         success_key: str = "",
         success_reward: float | None = None,
+        success_is_reward: bool = False,
         random_dynamics: bool | None = None,
         admissible: bool = True,
         num_train: int = 1000,
@@ -63,13 +64,16 @@ class GymnasiumWorld:
         `(seen, *, env) -> str` (see `Seen`). `actions` names the actions (see `Commands`), or is
         `module:Attr` of names or of a function `(command, *, env) -> action`. `goal` opens the
         first message. An episode is won when `info[success_key]` is true, or, without a key, when
-        it terminates with a last reward of at least `success_reward` (by default: above 0).
+        it terminates with a last reward of at least `success_reward` (by default: above 0);
+        `success_is_reward=True` replaces the rewards by 1 for that and 0 for all else, which is
+        what dreams can hold: the rewards of a dream sum to at most 1 and at least 0.
         `random_dynamics` says whether anything is drawn after the start (None: as known of the
         toy-text environments, otherwise yes). A split of size 0 is not there; see `tasks`."""
         self.id = id
         self.kwargs = dict(kwargs or {})
         self.admissible = admissible
         self.max_turns = max_turns
+        self.success_is_reward = success_is_reward
         EpisodeClock(max_turns=max_turns)
         self._key = _key(id, kwargs=self.kwargs)
         self._blocks = SeedBlocks({"train": num_train, "valid": num_valid, "test": num_test})
@@ -329,7 +333,7 @@ class GymnasiumEnv:
         self._see(seen.info)
         return Outcome(
             observation=world.describe(seen, env=env) or _NO_TEXT,
-            reward=seen.reward or 0.0,
+            reward=float(success) if world.success_is_reward else seen.reward or 0.0,
             terminated=ended,
             success=success,
             stop=stop,

@@ -154,6 +154,9 @@ def test_a_taxi_lists_what_can_change_something_and_brings_its_passenger() -> No
         solved += outcomes[-1].success
         assert outcomes[-1].observation.startswith("The passenger gets out at")
     assert solved == 5
+    plain = GymnasiumWorld(id=TAXI, success_is_reward=True)
+    _, outcomes = play(plain, task, commands)
+    assert [o.reward for o in outcomes] == [0.0] * (len(commands) - 1) + [1.0]
 
 
 def _way_of_taxi(world: GymnasiumWorld, task: Task) -> list[str]:

@@ -50,9 +50,9 @@ def test_the_only_text_field_is_meant() -> None:
         needs_action=True,
     )
     assert (found.action, found.observation) == ("say", ("seen",))
-    with pytest.raises(ValueError, match="action has no text field.* set `action_field`"):
+    with pytest.raises(ValueError, match=r"action has no text field.* set `action_field`"):
         choose_fields(schema({"n": number}, {"seen": text}), given=NOTHING, needs_action=True)
-    with pytest.raises(ValueError, match="observation has 2 text fields.* one of a, b"):
+    with pytest.raises(ValueError, match=r"observation has 2 text fields.* one of a, b"):
         choose_fields(schema({}, {"a": text, "b": text}), given=NOTHING, needs_action=False)
 
 
