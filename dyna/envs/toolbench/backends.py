@@ -52,9 +52,9 @@ class ResponseCache:
         """The files that may hold an API's responses and that are there."""
         category = standardize_category(api.category)
         tool, file = standardize(api.tool), f"{call_name(api.name)}.json"
-        folders = (f"{tool}_for_{category}", tool, api.tool)
+        folders = (f"{tool}_for_{category}", tool)
         paths = [self._folder / category / folder / file for folder in folders]
-        return [path for path in dict.fromkeys(paths) if path.is_file()]
+        return [path for path in paths if path.is_file()]
 
     def recorded(self, path: Path) -> Mapping[str, Any]:
         """All of one file, under both the keys as written and sorted ones."""
