@@ -27,3 +27,13 @@ def parse_react(text: str) -> str:
     """
     found = _ACTION.findall(text)
     return found[-1].strip() if found else ""
+
+
+def parse_toolbench(text: str) -> str:
+    """All from the last `Action:` on, the lines of its `Action Input:` too, stripped.
+
+    ToolBench writes a call on two lines (Qin et al., arXiv 2307.16789). Example:
+    "Thought: ask.\\nAction: find\\nAction Input: {}" gives "Action: find\\nAction Input: {}".
+    """
+    found = list(_ACTION.finditer(text))
+    return text[found[-1].start() :].strip() if found else ""

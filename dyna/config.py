@@ -126,7 +126,8 @@ class PolicyConfig:
     actions: ActionMode = ActionMode.FREE
     """`free` text, or `admissible` commands only."""
     parser: str = "plain"
-    """Finds the command in what the policy says: `plain`, `react`, or `package.module:Name`."""
+    """Finds the command in what the policy says: `plain`, `react`, `toolbench`, or
+    `package.module:Name`."""
     temperature: float = 1.0
     """Of sampling while training; evaluation is greedy."""
     max_new_tokens: int = 16

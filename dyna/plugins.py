@@ -74,6 +74,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "parsers": {
         "plain": "agents.parsers:parse_plain",
         "react": "agents.parsers:parse_react",
+        "toolbench": "agents.parsers:parse_toolbench",
     },
 }
 

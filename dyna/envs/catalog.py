@@ -68,12 +68,15 @@ WORLDS: tuple[WorldInfo, ...] = (
     WorldInfo(
         name="toolbench",
         summary="answer a query by calling APIs, in ToolBench's formats",
-        data="StableToolBench's solvable queries (a folder or file)",
+        data="StableToolBench's solvable queries (a folder or file), with `cache` or `server`",
+        hidden_state=True,
         expert=True,
     ),
     WorldInfo(
         name="toolbench_mirror",
         summary="one call, one response: an API's document and a request, as in MirrorAPI",
+        data="as for toolbench, with `cache`",
+        hidden_state=True,
         expert=True,
     ),
     WorldInfo(
@@ -90,7 +93,7 @@ WORLDS: tuple[WorldInfo, ...] = (
         extra="openenv",
         licence="BSD-3-Clause",
     ),
-    WorldInfo(name="corridor", summary="doors in a row, for tests and examples", expert=True),
+    WorldInfo(name="corridor", summary="doors in a row, for tests and examples", hidden_state=True),
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.parsers import Parser, parse_plain, parse_react
+from agents.parsers import Parser, parse_plain, parse_react, parse_toolbench
 from dyna.plugins import resolve
 
 
@@ -31,6 +31,19 @@ def test_plain_takes_the_first_line(text: str, command: str) -> None:
 )
 def test_react_takes_the_last_action_line(text: str, command: str) -> None:
     assert parse_react(text) == command
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("Thought: ask.\nAction: find\nAction Input: {}", "Action: find\nAction Input: {}"),
+        ("Action: a\nAction: b\nAction Input: {\n}\n", "Action: b\nAction Input: {\n}"),
+        ('Hm.\n Action: find {"x": 1}', 'Action: find {"x": 1}'),
+        ("find", ""),
+    ],
+)
+def test_toolbench_keeps_the_lines_of_the_input(text: str, command: str) -> None:
+    assert parse_toolbench(text) == command
 
 
 @pytest.mark.parametrize("parser", [parse_plain, parse_react])
