@@ -3,12 +3,10 @@
 A game's files are on disk only while it is loaded, in a folder that is removed again at once.
 """
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
-
 from __future__ import annotations
 
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +85,7 @@ class TextWorldEnv:
         )
 
     def _load(self, made: MadeGame) -> tuple[Any, Any]:
-        import textworld
-
+        textworld: Any = import_module("textworld")
         infos = textworld.EnvInfos(
             feedback=True,
             score=True,

@@ -6,9 +6,6 @@ the games before it. What is slow and always the same, parsing a challenge's rul
 done once, before the forks.
 """
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
-
 from __future__ import annotations
 
 import io
@@ -24,17 +21,11 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import textworld
-import textworld.challenges
-from textworld.generator import maker as game_maker
-from textworld.generator.chaining import QuestGenerationError
-from textworld.generator.vtypes import NotEnoughNounsError
-from textworld.generator.world import NoFreeExitError
-from textworld.logic import GameLogic
 
 from dyna.envs.textworld.challenges import bucket_of
 from dyna.envs.textworld.content import content_key
@@ -42,19 +33,29 @@ from dyna.envs.textworld.store import INFO_MEMBER, RECORD_MEMBER, STORY_MEMBER
 from dyna.files import replacing
 from dyna.seeding import derive_seed
 
+textworld: Any = import_module("textworld")
+_challenges: Any = import_module("textworld.challenges")
+_generator: Any = import_module("textworld.generator")
+_game_maker: Any = import_module("textworld.generator.maker").GameMaker
+_logic: Any = import_module("textworld.logic").GameLogic
+
 MAX_ATTEMPTS = 400
 """Seeds tried for one task before its split is held to have no such game."""
 MAX_SECONDS = 300
 """CPU-bound making of one game; the hardest levels take some ten seconds."""
 IDLE_SECONDS = 60
 """Without a request, after which the process ends; the next request starts another."""
-UNMAKEABLE = (QuestGenerationError, NotEnoughNounsError, NoFreeExitError)
+UNMAKEABLE: tuple[type[Exception], ...] = (
+    import_module("textworld.generator.chaining").QuestGenerationError,
+    import_module("textworld.generator.vtypes").NotEnoughNounsError,
+    import_module("textworld.generator.world").NoFreeExitError,
+)
 """What the generators raise for a seed that has no game."""
 _NO_WALKTHROUGH = "the generator gives no walkthrough"
 
 _warm: set[tuple[object, ...]] = set()
 _parsed: dict[tuple[str, ...], Any] = {}
-_load_rules: Callable[[list[str]], Any] = GameLogic.load
+_load_rules: Callable[[list[str]], Any] = _logic.load
 
 
 def _load_rules_once(paths: list[str]) -> Any:
@@ -68,8 +69,7 @@ def _load_rules_once(paths: list[str]) -> Any:
 def serve() -> None:
     """Answer requests from standard input until it ends, or none comes for a while."""
     warnings.simplefilter("ignore")
-    GameLogic.load = _load_rules_once  # pyright: ignore[reportAttributeAccessIssue]
-    while select.select([sys.stdin], [], [], IDLE_SECONDS)[0]:
+    GameLogic.load = _load_rules_once      while select.select([sys.stdin], [], [], IDLE_SECONDS)[0]:
         line = sys.stdin.readline()
         if not line:
             return
@@ -119,14 +119,14 @@ def _misplaced(content: str, *, request: Mapping[str, Any]) -> str:
 
 def _draft(request: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
     """The content of a game, without the compiler: its walkthrough is not played through."""
-    play_through = game_maker.GameMaker.set_walkthrough
-    game_maker.GameMaker.set_walkthrough = _skip_walkthrough
+    play_through = _game_maker.set_walkthrough
+    _game_maker.set_walkthrough = _skip_walkthrough
     try:
         return {"content": content_key(_generate(request, seed=seed)[0].serialize())}
     except UNMAKEABLE as error:
         return {"skip": f"{type(error).__name__}: {error}"}
     finally:
-        game_maker.GameMaker.set_walkthrough = play_through
+        _game_maker.set_walkthrough = play_through
 
 
 def _skip_walkthrough(_maker: object, _commands: object) -> None:
@@ -145,7 +145,7 @@ def _generate(request: Mapping[str, Any], *, seed: int) -> tuple[Any, Any]:
     settings = dict(request["settings"])
     if request["challenge"] == "custom":
         return _custom(settings, options=options), options
-    make = textworld.challenges.CHALLENGES[request["challenge"]][1]
+    make = _challenges.CHALLENGES[request["challenge"]][1]
     return make(settings, options), options
 
 
@@ -164,7 +164,7 @@ def _custom(settings: Mapping[str, Any], *, options: Any) -> Any:
     ):
         setattr(options.grammar, name, settings[name])
     options.grammar.allowed_variables_numbering = settings["entity_numbering"]
-    return textworld.generator.make_game(options)
+    return _generator.make_game(options)
 
 
 def _make(
@@ -180,7 +180,7 @@ def _make(
         walkthrough = list(game.metadata.get("walkthrough") or [])
         if not walkthrough:
             return {"skip": _NO_WALKTHROUGH}
-        textworld.generator.compile_game(game, options)
+        _generator.compile_game(game, options)
         info = json.loads(Path(INFO_MEMBER).read_text(encoding="utf-8"))
         if content_key(info) != content:
             raise RuntimeError(f"seed {seed} made another game in full than in draft")

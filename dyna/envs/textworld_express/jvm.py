@@ -4,15 +4,13 @@ Java reads its standard input and leaves when that ends, which it does however t
 Only who holds the token that Java prints may call it.
 """
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 from __future__ import annotations
 
 import logging
 import os
 import subprocess
 import weakref
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -75,6 +73,11 @@ class Jvm:
             self._end()
 
 
+def _py4j() -> Any:
+    """Untyped, and part of the extra."""
+    return import_module("py4j.java_gateway")
+
+
 def _package() -> Path:
     spec = find_spec("textworld_express")
     folder = Path(spec.origin if spec and spec.origin else "").parent
@@ -87,10 +90,8 @@ def _package() -> Path:
 
 
 def _launch(java: str, *, heap_mb: int) -> subprocess.Popen[bytes]:
-    from py4j.java_gateway import find_jar_path
-
     folder = _package()
-    jars = os.pathsep.join([find_jar_path(), str(folder / "textworld-express.jar")])
+    jars = os.pathsep.join([_py4j().find_jar_path(), str(folder / "textworld-express.jar")])
     return subprocess.Popen(
         [
             java,
@@ -115,8 +116,6 @@ def _launch(java: str, *, heap_mb: int) -> subprocess.Popen[bytes]:
 
 
 def _connect(process: subprocess.Popen[bytes], *, timeout_s: float) -> Any:
-    from py4j.java_gateway import GatewayParameters, JavaGateway
-
     assert process.stdout is not None
     port, token = _line(process.stdout), _line(process.stdout)
     if not port.isdecimal() or not token:
@@ -124,8 +123,8 @@ def _connect(process: subprocess.Popen[bytes], *, timeout_s: float) -> Any:
             f"Java did not start: it ended with code {process.poll()} and said {port!r}; check "
             "`java -version` and the parameter heap_mb"
         )
-    gateway = JavaGateway(
-        gateway_parameters=GatewayParameters(
+    gateway = _py4j().JavaGateway(
+        gateway_parameters=_py4j().GatewayParameters(
             port=int(port),
             auth_token=token,
             read_timeout=timeout_s,

@@ -1,13 +1,11 @@
 """The games of one kind in Java: make one by seed, play it, and know it by what is in it."""
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
-
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from hashlib import blake2b
+from importlib import import_module
 from threading import RLock
 from typing import Any
 
@@ -103,14 +101,13 @@ class Machine:
         )
 
     def _call(self, function: Any) -> Any:
-        from py4j.protocol import Py4JError
-
+        py4j: Any = import_module("py4j.protocol")
         with self._lock:
             if not self._jvm.alive:
                 raise JavaError("textworld_express: its Java process has ended; make a new env")
             try:
                 return function()
-            except (Py4JError, OSError) as error:
+            except (py4j.Py4JError, OSError) as error:
                 raise JavaError(f"textworld_express failed in Java: {error}") from error
 
 

@@ -140,9 +140,7 @@ def test_the_upper_window_never_gets_into_the_text() -> None:
 
 
 def test_the_banner_is_left_out_unless_asked_for() -> None:
-    art = (
-        "\n ________  ________ \n|        \\|        \\\n \\$$$$$$$$ $$ \\$$\n  \\$$  \\$$  \\$$\n"
-    )
+    art = "\n ________  ________ \n|        \\|        \\\n \\$$$$$$ $$ \\$$\n  \\$$  \\$$  \\$$\n"
     text = art + "\nWelcome! Take the coin.\n\n-= Pantry =-\nA pantry. It costs $5 | or so.\n"
     assert tidy(text, banner=False) == (
         "Welcome! Take the coin.\n\n-= Pantry =-\nA pantry. It costs $5 | or so."
