@@ -26,6 +26,7 @@ from dyna.types import Trajectory
 from experiments.build import build_player, build_run
 from experiments.journal import ExperienceJournal
 from experiments.tiny.transfer import Beginning, transfer_vocabulary
+from experiments.tiny.warm_up import MAX_STEPS, warm_up
 
 FOLDER = "tiny_model"
 """Of the model, inside the folder of its run."""
@@ -110,7 +111,7 @@ def make_tiny_model(
     folder: Path,
     config: RunConfig,
     seconds: float = 0.0,
-    beginning: Beginning = Beginning.TRANSFER,
+    beginning: Beginning = Beginning.EXERCISED,
 ) -> dict[str, Any]:
     """Write model, tokenizer and a record of both into `folder`, whole or not at all.
 
@@ -136,11 +137,15 @@ def make_tiny_model(
         beginning=beginning,
         seed=config.seed,
     )
+    real_steps = sum(len(episode.turns) for episode in episodes)
+    exercises = min(MAX_STEPS, real_steps // 4) if beginning is Beginning.EXERCISED else 0
+    warm_up(model, tokenizer, steps=exercises, seed=config.seed)
     record = {
         "world": config.world.name,
         "beginning": beginning.value,
+        "exercise_steps": exercises,
         "real_episodes": len(episodes),
-        "real_steps": sum(len(episode.turns) for episode in episodes),
+        "real_steps": real_steps,
         "seconds_played": seconds,
         "vocabulary": len(tokenizer),
         "parameters": model.num_parameters(),

@@ -23,8 +23,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2ForCausa
 
 
 class Beginning(StrEnum):
-    """What a tiny model starts from; all but `transfer` is there to be compared with it."""
+    """What a tiny model starts from; all but `exercised` is there to be compared with it."""
 
+    EXERCISED = "exercised"
+    """As `transfer`, then exercises in the new tokens (`experiments.tiny.warm_up`)."""
     TRANSFER = "transfer"
     """The base's layers; new tokens as the mean of known pieces, or drawn like a name."""
     MEAN = "mean"
