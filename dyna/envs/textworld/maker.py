@@ -69,7 +69,8 @@ def _load_rules_once(paths: list[str]) -> Any:
 def serve() -> None:
     """Answer requests from standard input until it ends, or none comes for a while."""
     warnings.simplefilter("ignore")
-    GameLogic.load = _load_rules_once      while select.select([sys.stdin], [], [], IDLE_SECONDS)[0]:
+    _logic.load = _load_rules_once
+    while select.select([sys.stdin], [], [], IDLE_SECONDS)[0]:
         line = sys.stdin.readline()
         if not line:
             return
