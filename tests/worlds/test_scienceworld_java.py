@@ -65,7 +65,7 @@ def ends_within(pid: int, seconds: float) -> bool:
 
 @pytest.fixture
 def world() -> Iterator[ScienceWorld]:
-    world = ScienceWorld(tasks=TASKS, heap_mb=160, step_timeout_s=6.0, expose_hidden_state=False)
+    world = ScienceWorld(tasks=TASKS, heap_mb=160, step_timeout_s=20.0, expose_hidden_state=False)
     yield world
     world.close()
 
@@ -138,7 +138,7 @@ def test_all_worlds_and_envs_share_one_java_on_the_loopback(world: ScienceWorld)
         tasks=TASKS,
         simplifications="easy",
         heap_mb=160,
-        step_timeout_s=6.0,
+        step_timeout_s=20.0,
         expose_hidden_state=False,
     )
     envs = [asyncio.run(begin(each)) for each in (world, world, other)]
@@ -230,7 +230,7 @@ def test_a_hanging_java_fails_its_episode_and_no_other(world: ScienceWorld) -> N
     began = time.monotonic()
     with pytest.raises(JavaError, match="no answer"):
         say(hung, "wait1")
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 40
     assert ends_within(pid, 5)
     assert say(other, "look around") == before
     with pytest.raises(RuntimeError, match="call reset"):
