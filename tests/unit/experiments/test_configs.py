@@ -30,7 +30,8 @@ def test_every_world_has_a_config_for_the_tiny_model_and_one_for_a_large_one(nam
     assert {tiny.policy.model.path, tiny.world_model.model.path} == {"tiny"}
     large = load(find_config(f"{name}_qwen2.5-7b"))
     assert large.world.name == tiny.world.name == name
-    assert large.policy.parser == "react" and large.policy.model.dtype == "bfloat16"
+    assert large.policy.parser == ("toolbench" if name == "toolbench" else "react")
+    assert large.policy.model.dtype == "bfloat16"
 
 
 @pytest.mark.parametrize("name", shipped_configs())
