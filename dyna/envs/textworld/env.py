@@ -6,17 +6,26 @@ A game's files are on disk only while it is loaded, in a folder that is removed 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dyna.envs.episode import EpisodeClock
 from dyna.envs.textworld.store import MadeGame
 from dyna.envs.textworld.text import room_of, screen, status_line, tidy, was_carried_out
 from dyna.types import Action, Outcome, Start, Task
 
-if TYPE_CHECKING:
-    from dyna.envs.textworld.world import TextWorldWorld
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayOptions:
+    """What a world lets its players see, and for how long; see `TextWorldWorld`."""
+
+    admissible: bool
+    banner: bool
+    status_line: bool
+    max_turns: int
 
 
 class TextWorldEnv:
@@ -26,11 +35,13 @@ class TextWorldEnv:
     make the game first, which takes seconds.
     """
 
-    def __init__(self, world: TextWorldWorld) -> None:
-        self._world = world
+    def __init__(self, find_game: Callable[[Task], MadeGame], *, options: PlayOptions) -> None:
+        """`find_game` makes the game of a task if need be, and raises for a foreign task."""
+        self._find_game = find_game
+        self._options = options
         self._game: Any = None
         self._made: MadeGame | None = None
-        self._clock = EpisodeClock(max_turns=world.max_turns)
+        self._clock = EpisodeClock(max_turns=options.max_turns)
         self._score = 0
         self._turn = 1
         self._room = ""
@@ -38,14 +49,14 @@ class TextWorldEnv:
 
     async def reset(self, task: Task) -> Start:
         """Raises `ValueError` for a task that is not of this world, and `GameMakingError`."""
-        made = self._world.game(task)
+        made = self._find_game(task)
         self._stop()
         self._made = made
         self._game, state = self._load(made)
         self._clock.begin()
         self._score, self._turn, self._room = 0, 1, ""
         self._read_commands(state)
-        observation = self._tell(tidy(state["feedback"], banner=self._world.banner))
+        observation = self._tell(tidy(state["feedback"], banner=self._options.banner))
         return Start(observation=observation, admissible=self._admissible)
 
     async def step(self, action: Action) -> Outcome:
@@ -73,7 +84,7 @@ class TextWorldEnv:
         self._turn = int(state["moves"] or 0) + 1
         self._read_commands(state)
         if won or lost:
-            self._admissible = () if self._world.admissible else None
+            self._admissible = () if self._options.admissible else None
         return Outcome(
             observation=self._tell(tidy(state["feedback"])),
             reward=gained / self._made.max_score if self._made.max_score else float(won),
@@ -93,19 +104,19 @@ class TextWorldEnv:
             won=True,
             lost=True,
             last_action=True,
-            admissible_commands=self._world.admissible,
+            admissible_commands=self._options.admissible,
         )
         with tempfile.TemporaryDirectory(prefix="dyna-textworld-") as folder:
             game = textworld.start(str(made.unpack(Path(folder))), infos)
             return game, game.reset()
 
     def _read_commands(self, state: Any) -> None:
-        if self._world.admissible:
+        if self._options.admissible:
             self._admissible = tuple(state["admissible_commands"])
 
     def _tell(self, text: str) -> str:
         self._room = room_of(text) or self._room
-        if not self._world.status_line:
+        if not self._options.status_line:
             return text
         line = status_line(self._room, score=self._score, turn=self._turn)
         return f"{text}\n\n{line}" if text else line
@@ -116,4 +127,4 @@ class TextWorldEnv:
         self._game = None
 
 
-__all__ = ["TextWorldEnv"]
+__all__ = ["PlayOptions", "TextWorldEnv"]

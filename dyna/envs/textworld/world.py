@@ -15,7 +15,7 @@ from importlib.metadata import version
 from dyna.envs.caching import cache_folder
 from dyna.envs.extras import require
 from dyna.envs.textworld.challenges import Setting, complete_settings, find_challenge
-from dyna.envs.textworld.env import TextWorldEnv
+from dyna.envs.textworld.env import PlayOptions, TextWorldEnv
 from dyna.envs.textworld.store import GameRequest, GameStore, MadeGame
 from dyna.envs.textworld.text import TEXT_VERSION
 from dyna.envs.walkthrough import WalkthroughExpert
@@ -89,7 +89,13 @@ class TextWorldWorld:
         return [self._task(split, index=index) for index in range(offset, offset + num)]
 
     def make(self) -> TextWorldEnv:
-        return TextWorldEnv(self)
+        options = PlayOptions(
+            admissible=self.admissible,
+            banner=self.banner,
+            status_line=self.status_line,
+            max_turns=self.max_turns,
+        )
+        return TextWorldEnv(self.game, options=options)
 
     def game(self, task: Task) -> MadeGame:
         """The game of a task, made now if need be: some seconds.
