@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import sys
+from statistics import median
 from time import perf_counter, process_time
 
 from dyna.envs.alfworld.problem import read_problem
@@ -22,7 +23,8 @@ def measure_official(data: str, *, num_games: int = 100, num_steps: int = 20_000
     """Of kitchens of the split `train`, in the household engine. Keys:
 
     `time/open_s` (wall: the world, and the list of its games; the first opening of data fills the
-    cache), `time/build_ms` (problem to game, mean), `time/build_max_ms`, `time/steps_per_s`,
+    cache), `time/build_ms` (problem to game, mean: passes of Python's garbage collector, which
+    fall into one build of a hundred, are in it), `time/build_median_ms`, `time/steps_per_s`,
     `time/steps_per_s_admissible` (with the list of commands after each),
     `time/env_steps_per_s_admissible` (the same through the env, with its `Outcome`).
     """
@@ -47,7 +49,7 @@ def measure_official(data: str, *, num_games: int = 100, num_steps: int = 20_000
     return {
         "time/open_s": open_seconds,
         "time/build_ms": 1e3 * sum(seconds) / len(seconds),
-        "time/build_max_ms": 1e3 * max(seconds),
+        "time/build_median_ms": 1e3 * median(seconds),
         "time/steps_per_s": plain,
         "time/steps_per_s_admissible": listed,
         "time/env_steps_per_s_admissible": through_env,

@@ -60,7 +60,7 @@ class ExpertKind(StrEnum):
 class AlfworldWorld:
     """Example: `AlfworldWorld(data="~/.cache/alfworld").tasks(split="valid_seen", num=140)`.
 
-    Raises `ValueError` for a parameter that cannot be, `FileNotFoundError` where there is no data,
+    Raises `ValueError` for a parameter that cannot be, and where there are no data,
     `DamagedFileError` for data that are not whole, and `MissingExtraError` if `engine="official"`
     is not installed.
     """
@@ -274,7 +274,7 @@ def _open(data: str) -> GameSource:
         return GameFolder(path)
     if path.is_file():
         return GamePack(path)
-    raise FileNotFoundError(f"data: there is no {path}; {_GET_DATA}")
+    raise ValueError(f"data: there is no {path}; {_GET_DATA}")
 
 
 def _order(game: OfficialGameInfo) -> bytes:

@@ -234,7 +234,7 @@ def test_a_game_in_two_splits_is_refused(tmp_path: Path) -> None:
 def test_data_that_are_not_there_say_where_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(FileNotFoundError, match="alfworld-download"):
+    with pytest.raises(ValueError, match="alfworld-download"):
         AlfworldWorld(data=str(tmp_path / "nowhere"))
     with pytest.raises(DamagedFileError, match="none of the folders"):
         AlfworldWorld(data=str(tmp_path))
