@@ -28,6 +28,8 @@ _CHAT_TEMPLATE = (
 _ENTITY = re.compile(r"\b([a-z]+) (\d+)\b")
 _NUMBERED = re.compile(r"\b([a-z]{2,}) ([1-9]\d?)\b(?!\.\d)")
 _WORDS = r" ?\w+|\s+|[^\w\s]"
+_BARE_WORDS = r"\w+|\s+|[^\w\s] ?"
+"""A word is the same token after a blank, a quote or a bracket, so that it can be copied."""
 _MARKUP = r" ?\[[A-Z]+\] ?"
 """Such as " [SEP] " between the fields of a page."""
 _PUNCTUATION = re.compile(r"[^\w\s](?: ?[^\w\s])+ ?")
@@ -91,7 +93,9 @@ def train_open_tokenizer(
     between = _in_documents(fields, split=ends.split)
     found += _frequent(between, max_phrases=max_phrases, min_count=min_count)
     phrases = list(dict.fromkeys([*phrases, *found]))
-    counts = Counter(word for text in texts for word in re.findall(f"{_MARKUP}|{_WORDS}", text))
+    counts = Counter(
+        word for text in texts for word in re.findall(f"{_MARKUP}|{_BARE_WORDS}", text)
+    )
     words = [word for word, _ in counts.most_common(max_words)]
     merges = _merges(counts, num=num_merges)
     pieces = [*entities, *(f"{kind} {n}" for kind, seen in entities.items() for n in seen)]
@@ -146,7 +150,7 @@ def _open_pattern(entities: Mapping[str, Sequence[int]], phrases: Iterable[str])
         alternatives.append(rf"\b{kind} (?:{numbers})\b")
     alternatives.append(_MARKUP)
     alternatives += [_whole_words(p) for p in sorted(phrases, key=len, reverse=True)]
-    return "|".join([*alternatives, _WORDS])
+    return "|".join([*alternatives, _BARE_WORDS])
 
 
 def _whole_words(phrase: str) -> str:

@@ -134,7 +134,7 @@ def make_tiny_model(
         old=load_tokenizer(base),
         new=tokenizer,
         max_context=max(config.policy.model.max_context, config.world_model.model.max_context),
-        beginning=beginning,
+        beginning=Beginning.TRANSFER if beginning is Beginning.EXERCISED else beginning,
         seed=config.seed,
     )
     real_steps = sum(len(episode.turns) for episode in episodes)
