@@ -16,9 +16,9 @@ import pytest
 
 pytest.importorskip("scienceworld", reason="the scienceworld extra is not installed")
 
+from dyna.envs.jvm import Jvm
 from dyna.envs.scienceworld import JavaError, ScienceWorld, ScienceWorldEnv
 from dyna.envs.scienceworld.host import JavaOptions
-from dyna.envs.scienceworld.jvm import Jvm
 from dyna.testing import check_world_ends
 from dyna.types import Action, Outcome
 

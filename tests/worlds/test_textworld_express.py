@@ -17,8 +17,8 @@ from shutil import which
 import pytest
 
 from dyna.envs.caching import VARIABLE
+from dyna.envs.jvm import JavaError
 from dyna.envs.textworld_express import TextWorldExpressWorld
-from dyna.envs.textworld_express.jvm import JavaError
 from dyna.envs.textworld_express.world import GAMES
 from dyna.testing import check_outcome, check_world, check_world_ends
 from dyna.types import Action, Outcome, Start, StopReason, Task

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dyna.envs.scienceworld.jvm import JavaError
+from dyna.envs.jvm import JavaError
 from dyna.envs.scienceworld.simulator import Lesson
 from dyna.envs.scienceworld.task_list import SPLITS, TASK_TYPES, TaskType
 from dyna.envs.scienceworld.text import MAX_COMMAND

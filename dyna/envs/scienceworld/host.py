@@ -14,7 +14,7 @@ import weakref
 from collections import deque
 from dataclasses import dataclass
 
-from dyna.envs.scienceworld.jvm import Jvm
+from dyna.envs.jvm import CONSTANT_HASH_CODES, Jvm
 from dyna.envs.scienceworld.simulator import SharedState, Simulator
 
 _log = logging.getLogger(__name__)
@@ -38,11 +38,23 @@ class JavaOptions:
         return max(1, self.heap_mb // _MB_PER_INTERFACE)
 
 
+def start_java(options: JavaOptions) -> Jvm:
+    """Raises `JavaError` if it does not start."""
+    return Jvm(
+        "scienceworld",
+        jar="scienceworld.jar",
+        java=options.java,
+        heap_mb=options.heap_mb,
+        timeout_s=options.timeout_s,
+        options=CONSTANT_HASH_CODES,
+    )
+
+
 class _Generation:
     """One Java process with the interfaces made in it."""
 
     def __init__(self, options: JavaOptions) -> None:
-        self.jvm = Jvm(java=options.java, heap_mb=options.heap_mb, timeout_s=options.timeout_s)
+        self.jvm = start_java(options)
         self.shared = SharedState(self.jvm)
         self.free: deque[Simulator] = deque()
         self.num_made = 0
@@ -153,4 +165,4 @@ def _forget_all() -> None:
 
 os.register_at_fork(after_in_child=_forget_all)
 
-__all__ = ["JavaHost", "JavaOptions", "Seat"]
+__all__ = ["JavaHost", "JavaOptions", "Seat", "start_java"]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from dyna.envs.scienceworld.jvm import JavaError, Jvm
+from dyna.envs.jvm import JavaError, Jvm
 
 _T = TypeVar("_T")
 FIRST_MOVE = "look around"

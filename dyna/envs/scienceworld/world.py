@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from dyna.envs.episode import EpisodeClock
 from dyna.envs.extras import require, require_java
+from dyna.envs.jvm import JavaError, JavaGoneError
 from dyna.envs.scienceworld.gold import GoldPaths
 from dyna.envs.scienceworld.hidden_state import describe_hidden_state
 from dyna.envs.scienceworld.host import JavaHost, JavaOptions, Seat
-from dyna.envs.scienceworld.jvm import JavaError, JavaGoneError
 from dyna.envs.scienceworld.simulator import Answer, Lesson, Simulator
 from dyna.envs.scienceworld.task_list import (
     SPLITS,
@@ -252,7 +252,10 @@ class ScienceWorldEnv:
             if command is None
             else self._ask(episode, lambda simulator: simulator.step(command))
         )
-        reward = (answer.score - episode.last.score) / 100
+        # A failed task scores -100. Its episode gives back what it had won and no more, so that
+        # the rewards of any episode sum to something in [0, 1].
+        least = episode.first.score
+        reward = (max(least, answer.score) - max(least, episode.last.score)) / 100
         failed = answer.score < 0
         success = answer.completed and not failed
         if command is not None:

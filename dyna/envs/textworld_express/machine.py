@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from hashlib import blake2b
-from importlib import import_module
-from threading import RLock
 from typing import Any
 
-from dyna.envs.textworld_express.jvm import JavaError, Jvm
+from dyna.envs.jvm import Jvm
 
 MAX_COMMAND = 1000
 """Characters; no command of any game is near as long."""
@@ -50,26 +48,32 @@ class Machine:
     def __init__(self, jvm: Jvm, *, game: str, params: str) -> None:
         """Raises `ValueError` for a game or parameters that Java refuses."""
         self._jvm = jvm
-        self._lock = RLock()
-        self._interface = self._call(jvm.new_interface)
-        problem = self._call(lambda: self._interface.load(game, params))
+        runtime = jvm.classes.textworldexpress.runtime
+        self._interface: Any = jvm.call(runtime.PythonInterface, doing="making an interface")
+        problem = jvm.call(lambda: self._interface.load(game, params), doing="loading a game")
         if problem:
             raise ValueError(f"textworld_express game {game!r} with params {params!r}: {problem}")
 
     def generate(self, seed: int, *, fold: str, gold: bool = False) -> Answer:
-        text = self._call(lambda: self._interface.generateNewGameJSON(seed, fold, gold))
-        return self._read(text)
+        return self._jvm.call(
+            lambda: self._read(self._interface.generateNewGameJSON(seed, fold, gold)),
+            doing="making a game",
+        )
 
     def step(self, command: str) -> Answer:
         """What no game can know, such as other scripts, is not sent: a `?` gets the answer."""
         sane = len(command) <= MAX_COMMAND and command.isascii() and command.isprintable()
         sent = command if sane else "?"
-        return self._read(self._call(lambda: self._interface.stepJSON(sent)))
+        return self._jvm.call(
+            lambda: self._read(self._interface.stepJSON(sent)), doing="taking a step"
+        )
 
     def inspect(self, seed: int, *, fold: str) -> Inspection:
         """Make a game and play its gold path."""
         answer = self.generate(seed, fold=fold, gold=True)
-        path = self._call(lambda: list(self._interface.getGoldActionSequence()))
+        path = self._jvm.call(
+            lambda: list(self._interface.getGoldActionSequence()), doing="solving a game"
+        )
         key = json.dumps([answer.task, answer.observation])
         gold: list[str] = []
         for command in map(str, path):
@@ -86,11 +90,13 @@ class Machine:
         )
 
     def close(self) -> None:
-        self._jvm.drop(self._interface)
+        """Let Java forget the machine; it would keep it for ever."""
+        if self._jvm.alive:
+            self._jvm.drop(self._interface)
 
     def _read(self, text: str) -> Answer:
         read = json.loads(text)
-        task = str(self._call(self._interface.getTaskDescription))
+        task = str(self._interface.getTaskDescription())
         return Answer(
             observation=str(read["observation"]).strip(),
             task=task.strip(),
@@ -99,16 +105,6 @@ class Machine:
             won=bool(read["tasksuccess"]),
             lost=bool(read["taskfailure"]),
         )
-
-    def _call(self, function: Any) -> Any:
-        py4j: Any = import_module("py4j.protocol")
-        with self._lock:
-            if not self._jvm.alive:
-                raise JavaError("textworld_express: its Java process has ended; make a new env")
-            try:
-                return function()
-            except (py4j.Py4JError, OSError) as error:
-                raise JavaError(f"textworld_express failed in Java: {error}") from error
 
 
 __all__ = ["Answer", "Inspection", "Machine"]

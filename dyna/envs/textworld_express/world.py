@@ -18,8 +18,8 @@ from threading import RLock
 from dyna.envs.caching import cache_folder
 from dyna.envs.episode import EpisodeClock
 from dyna.envs.extras import require, require_java
+from dyna.envs.jvm import Jvm
 from dyna.envs.textworld_express.found import FoundGame, keep_first, read_found
-from dyna.envs.textworld_express.jvm import Jvm
 from dyna.envs.textworld_express.machine import Machine
 from dyna.envs.walkthrough import WalkthroughExpert
 from dyna.seeding import derive_seed
@@ -141,7 +141,13 @@ class TextWorldExpressWorld:
             if self._jvm is None or not self._jvm.alive:
                 if self._jvm is not None:
                     self._jvm.close()
-                self._jvm = Jvm(java=self._java, heap_mb=self._heap_mb, timeout_s=self._timeout_s)
+                self._jvm = Jvm(
+                    "textworld_express",
+                    jar="textworld-express.jar",
+                    java=self._java,
+                    heap_mb=self._heap_mb,
+                    timeout_s=self._timeout_s,
+                )
                 self._machine = None
             return Machine(self._jvm, game=self.game, params=self.params)
 

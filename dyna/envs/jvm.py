@@ -1,8 +1,8 @@
 """One Java process behind a private door on the loopback, that cannot outlive its Python.
 
 Java reads its standard input and leaves when the other end is gone, however this process ends; the
-pipe is close-on-exec and a forked child closes its copy at once. The heap is capped, nothing of the
-simulator's chatter is written anywhere, and only who holds the token may call.
+pipe is close-on-exec and a forked child closes its copy at once. The heap is capped, nothing that a
+world prints in Java is written anywhere, and only who holds the token may call.
 """
 
 # py4j carries no types: what crosses its gateway is unknown to the checker.
@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -39,15 +39,14 @@ _OPTIONS = (
     "-XX:-UsePerfData",
     "-XX:-CreateCoredumpOnCrash",
     f"-XX:ErrorFile={os.devnull}",
-    # The simulator walks through sets ordered by identity hash codes. A constant one makes them
-    # keep the order of insertion, so that every visit of a place reads the same.
-    "-XX:+UnlockExperimentalVMOptions",
-    "-XX:hashCode=2",
 )
+CONSTANT_HASH_CODES = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
+"""For worlds that walk through sets ordered by identity hash codes: a constant one makes them keep
+the order of insertion, so that every visit of a place reads the same."""
 
 
 class JavaError(RuntimeError):
-    """The simulator's Java process failed, hung or died; the episode in it is lost."""
+    """A world's Java process failed, hung or died; the episode in it is lost."""
 
 
 class JavaGoneError(JavaError):
@@ -55,18 +54,30 @@ class JavaGoneError(JavaError):
 
 
 class Jvm:
-    """Example: `jvm = Jvm(java="/usr/bin/java", heap_mb=512, timeout_s=60)`; raises `JavaError`
-    if Java does not start.
+    """Runs the jar that lies in an installed package under its name.
 
-    `timeout_s` bounds every single call. A call that takes longer, or finds Java dead, kills what
-    is left of the process and raises `JavaError`.
+    Example: `Jvm("scienceworld", jar="scienceworld.jar", java="java", heap_mb=512, timeout_s=60)`.
+    Raises `JavaError` if Java does not start. It runs in the package's own folder, where its code
+    may look for data. `timeout_s` bounds every single call. A call that takes longer, or finds
+    Java dead, kills what is left of the process and raises `JavaError`.
     """
 
-    def __init__(self, *, java: str, heap_mb: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        package: str,
+        *,
+        jar: str,
+        java: str,
+        heap_mb: int,
+        timeout_s: float,
+        options: Sequence[str] = (),
+    ) -> None:
         self.lock = threading.RLock()
-        """Held during every use: the simulator has state that all its interfaces share."""
+        """Held during every use: a world may have state that all its interfaces share."""
+        self._package = package
         self._timeout_s = timeout_s
-        self._process, port = _launch(java, heap_mb=heap_mb)
+        found = _find_jar(package, jar=jar)
+        self._process, port = _launch(java, jar=found, heap_mb=heap_mb, options=options)
         try:
             self.gateway: Any = _connect(self._process, port=port, timeout_s=timeout_s)
         except BaseException:
@@ -94,18 +105,18 @@ class Jvm:
 
         with self.lock:
             if not self.alive:
-                raise JavaGoneError(f"scienceworld's Java had ended before {doing}")
+                raise JavaGoneError(f"{self._package}: its Java had ended before {doing}")
             started = time.monotonic()
             try:
                 return function()
             except Py4JJavaError as error:
-                raise JavaError(f"scienceworld failed while {doing}: {error}") from error
+                raise JavaError(f"{self._package} failed while {doing}: {error}") from error
             except (Py4JError, OSError) as error:
                 took = time.monotonic() - started
                 hung = self.alive and took >= self._timeout_s
                 self.kill()
                 what = f"gave no answer for {took:.0f} s" if hung else "died"
-                raise JavaError(f"scienceworld's Java {what} while {doing}") from error
+                raise JavaError(f"{self._package}: its Java {what} while {doing}") from error
 
     def drop(self, *objects: Any) -> None:
         """Let Java forget objects that were returned to Python; it keeps them otherwise."""
@@ -146,22 +157,25 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-def _jars() -> str:
+def _find_jar(package: str, *, jar: str) -> Path:
     """Raises `JavaError` if the package has lost its jar."""
+    spec = find_spec(package)
+    origin = spec.origin if spec else None
+    path = Path(origin or "").parent / jar
+    if not path.is_file():
+        raise JavaError(f"{path} is missing; run: pip install --force-reinstall {package}")
+    return path
+
+
+def _launch(
+    java: str, *, jar: Path, heap_mb: int, options: Sequence[str]
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The process and the port at which it listens."""
     from py4j.java_gateway import find_jar_path
 
-    spec = find_spec("scienceworld")
-    origin = spec.origin if spec else None
-    jar = Path(origin or "").parent / "scienceworld.jar"
-    if not jar.is_file():
-        raise JavaError(f"{jar} is missing; run: pip install --force-reinstall scienceworld")
-    return os.pathsep.join([find_jar_path(), str(jar)])
-
-
-def _launch(java: str, *, heap_mb: int) -> tuple[subprocess.Popen[bytes], int]:
-    """The process and the port at which it listens."""
-    command = [java, f"-Xmx{heap_mb}m", *_OPTIONS, "-classpath", _jars(), "py4j.GatewayServer"]
-    command += ["--die-on-broken-pipe", "--enable-auth", "0"]
+    classes = os.pathsep.join([find_jar_path(), str(jar)])
+    command = [java, f"-Xmx{heap_mb}m", *_OPTIONS, *options, "-classpath", classes]
+    command += ["py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0"]
     # What it says on stderr (such as "Picked up JAVA_TOOL_OPTIONS") matters only if it fails.
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
@@ -169,7 +183,7 @@ def _launch(java: str, *, heap_mb: int) -> tuple[subprocess.Popen[bytes], int]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
-            cwd=tempfile.gettempdir(),
+            cwd=jar.parent,
             bufsize=0,
             # Ctrl-C is for Python, which ends Java when it is done.
             start_new_session=True,
@@ -208,7 +222,7 @@ def _connect(process: subprocess.Popen[bytes], *, port: int, timeout_s: float) -
             enable_memory_management=False,
         )
     )
-    # The simulator prints all it does. Nobody reads it: keep it from filling the pipe.
+    # Nobody reads what the world prints: keep it from filling the pipe.
     java = gateway.jvm.java
     sink = java.io.BufferedOutputStream(java.io.FileOutputStream(os.devnull), 65536)
     silence = java.io.PrintStream(sink, False)
@@ -253,4 +267,4 @@ def _close_quietly(stream: Any) -> None:
         _log.debug("closing %r: %s", stream, error)
 
 
-__all__ = ["JavaError", "JavaGoneError", "Jvm"]
+__all__ = ["CONSTANT_HASH_CODES", "JavaError", "JavaGoneError", "Jvm"]
