@@ -42,6 +42,11 @@ _MAX_TURNS = 50
 _TIMEOUT_S = 600.0
 _ALONE = {"corridor": {}, "toolbench_mirror": {}, "textworld_express": {}}
 """Worlds with no config of their own, and the params they are measured with."""
+_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "alfworld_official": ("alfworld", {"engine": "official"}),
+    "scienceworld_listing": ("scienceworld", {"admissible": "all"}),
+}
+"""Other ways to run a world: which one, and what differs; it follows by its side."""
 
 
 def settings(changes: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -57,6 +62,8 @@ def settings(changes: Sequence[str]) -> dict[str, dict[str, Any]]:
         if name not in found or not parameter:
             raise ValueError(f"change must read WORLD.param=value, got {change!r}")
         found[name][parameter] = _value(value)
+    for name, (world, params) in _VARIANTS.items():
+        found[name] = {**found[world], **params}
     return found
 
 
@@ -70,7 +77,8 @@ def _value(text: str) -> Any:
 def measure(name: str, *, params: dict[str, Any], seconds: float = SECONDS) -> dict[str, Any]:
     """Costs of one world, in this process. Raises what making or playing it raises."""
     began = time.perf_counter()
-    world: World = build("environments", PluginConfig(name=name, params=params))
+    alias = _VARIANTS[name][0] if name in _VARIANTS else name
+    world: World = build("environments", PluginConfig(name=alias, params=params))
     try:
         tasks = _tasks(world)
         recorded = [asyncio.run(_record(world, task=tasks[0]))]
@@ -214,13 +222,24 @@ def to_markdown(result: dict[str, Any]) -> str:
             f"| {found['steps_per_s']:,.0f} | {found['first_episode_s']:.3g} "
             f"| {found['resident_mib']:,.0f} | {1 + found['children']} |"
         )
+    ratios = [
+        f"A step of `{name}` takes {ratio:,.1f} times the processor time of one of `{world}`."
+        for name, (world, _) in _VARIANTS.items()
+        if (ratio := _ratio(result["worlds"], slow=name, fast=world))
+    ]
     machine = result["machine"]
     note = (
         f"Machine: {machine['cores']} cores ({machine['processor']}), Python {machine['python']}. "
         "Memory is that of all its processes at the end, Python's own included. The first episode "
         "includes making the world, with what its cache already held."
     )
-    return "\n".join([*rows, "", note, *(f"\n{line}" for line in absent)])
+    return "\n".join([*rows, "", note, *ratios, *(f"\n{line}" for line in absent)])
+
+
+def _ratio(worlds: dict[str, Any], *, slow: str, fast: str) -> float | None:
+    """How many times as long a step of `slow` takes; None where one was not measured."""
+    speeds = [worlds.get(name, {}).get("steps_per_cpu_s") for name in (slow, fast)]
+    return speeds[1] / speeds[0] if all(speeds) else None
 
 
 def main() -> None:
