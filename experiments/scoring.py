@@ -7,7 +7,6 @@ their own hide. Definitions are those of `dyna.evaluation`; the form is `experim
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,13 +22,13 @@ from dyna.evaluation.calibration import (
     selective_fidelity,
 )
 from dyna.evaluation.consistency import first_divergence
-from dyna.evaluation.fidelity import TurnScore, word_f1
+from dyna.evaluation.fidelity import TurnScore
 from dyna.evaluation.intervals import Interval, wilson
 from dyna.evaluation.policies import consistency_ratio, scored, success_by_task
+from dyna.evaluation.predictions import predict_turns
 from dyna.ledger import Ledger
-from dyna.protocols import WorldModel
 from dyna.seeding import generator
-from dyna.types import Outcome, StopReason, Trajectory, Turn
+from dyna.types import Trajectory
 from experiments.evaluation import HeldOutEvaluator
 
 MIN_TASKS = 100
@@ -104,51 +103,6 @@ def record(measured: Measured, *, seed: int = 0) -> dict[str, Any]:
         "selective": _selective(measured.scores),
         "calibration": _calibration(measured.scores, seed=seed),
     }
-
-
-def predict_turns(model: WorldModel, trajectories: Sequence[Trajectory]) -> list[TurnScore]:
-    """One-step scores of any world model: it is asked for every turn, on the real prefix.
-
-    Turns of one episode are asked for one after the other, episodes beside each other.
-    """
-
-    async def ask(episode: Trajectory) -> list[TurnScore]:
-        return [
-            _compare(
-                turn,
-                predicted=await model.predict(episode.context(index), turn.action),
-                trajectory_id=episode.id,
-            )
-            for index, turn in enumerate(episode.turns)
-        ]
-
-    async def ask_all() -> list[TurnScore]:
-        answers = await asyncio.gather(*map(ask, trajectories))
-        return [score for of_episode in answers for score in of_episode]
-
-    return asyncio.run(ask_all())
-
-
-def _compare(turn: Turn, *, predicted: Outcome, trajectory_id: str) -> TurnScore:
-    real = turn.outcome
-    is_answer = predicted.stop in (None, StopReason.TERMINATED)
-    observation = is_answer and predicted.observation.strip() == real.observation.strip()
-    reward = is_answer and predicted.reward == real.reward
-    termination = is_answer and predicted.terminated == real.terminated
-    return TurnScore(
-        exact=observation and reward and termination and predicted.success == real.success,
-        observation_exact=observation,
-        reward_exact=reward,
-        termination_exact=termination,
-        confidence=predicted.confidence,
-        predicted_success=is_answer and predicted.success,
-        success=real.success,
-        kind=turn.action.command.partition(" ")[0],
-        valid=real.valid,
-        depth=1,
-        trajectory_id=trajectory_id,
-        f1=word_f1(predicted.observation, real.observation) if is_answer else 0.0,
-    )
 
 
 def _score(evaluator: HeldOutEvaluator, *, probes: Sequence[Trajectory]) -> list[TurnScore]:

@@ -30,12 +30,12 @@ from dyna.envs.catalog import find
 from dyna.envs.extras import missing
 from dyna.evaluation.fidelity import TurnScore, exact_match, rate
 from dyna.evaluation.policies import scored
+from dyna.evaluation.predictions import predict_turns
 from dyna.files import read_json, write_json
 from dyna.tracking import read_metrics
 from dyna.types import Metrics
 from experiments.cli import CONFIG_FILE, find_config
 from experiments.run import opened, restore
-from experiments.scoring import predict_turns
 from experiments.studies.worlds_page import write_page
 from experiments.tiny.making import FOLDER, RECORD, with_tiny_model
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dyna.envs.toolbench.mirror import ToolBenchMirrorWorld
-from dyna.evaluation.fidelity import TurnScore, fidelity_metrics, word_f1
+from dyna.evaluation.fidelity import fidelity_metrics
+from dyna.evaluation.predictions import predict_turns
 from dyna.protocols import WorldModel
-from dyna.types import Action, Context, Metrics, Outcome, StopReason, Task
-
-_MAX_AT_ONCE = 64
+from dyna.types import Action, Context, Metrics, StopReason, Task, Trajectory, Turn
 
 
 def score_mirror(
@@ -25,51 +25,30 @@ def score_mirror(
     answer scores 0 in both. `em_kind/<category>` tells the categories apart.
     """
     tasks = world.tasks(split=split, num=num, offset=offset)
-    scores = asyncio.run(_score_all(model, world, tasks=tasks))
-    return fidelity_metrics(scores)
-
-
-async def _score_all(
-    model: WorldModel, world: ToolBenchMirrorWorld, *, tasks: Sequence[Task]
-) -> list[TurnScore]:
-    gate = asyncio.Semaphore(_MAX_AT_ONCE)
-
-    async def score(task: Task) -> TurnScore:
-        async with gate:
-            return await _score(model, world, task=task)
-
-    return list(await asyncio.gather(*map(score, tasks)))
-
-
-async def _score(model: WorldModel, world: ToolBenchMirrorWorld, *, task: Task) -> TurnScore:
-    env = world.make()
-    start = await env.reset(task)
-    context = Context(task=task, start=start, turns=(), length=0, episode_id=task.id, greedy=True)
-    action = Action(command=world.expert(context))
-    real = await env.step(action)
-    await env.close()
-    return _compare(await model.predict(context, action), real=real, task=task)
-
-
-def _compare(said: Outcome, *, real: Outcome, task: Task) -> TurnScore:
-    is_answer = said.stop in (None, StopReason.TERMINATED)
-    observation = is_answer and said.observation.strip() == real.observation.strip()
-    reward = is_answer and said.reward == real.reward
-    ending = is_answer and said.terminated == real.terminated
-    return TurnScore(
-        exact=observation and reward and ending and said.success == real.success,
-        observation_exact=observation,
-        reward_exact=reward,
-        termination_exact=ending,
-        confidence=said.confidence,
-        predicted_success=is_answer and said.success,
-        success=real.success,
-        kind=task.family,
-        valid=bool(real.valid),
-        depth=1,
-        trajectory_id=task.id,
-        f1=word_f1(said.observation, real.observation) if is_answer else 0.0,
+    scores = predict_turns(model, asyncio.run(_answer_all(world, tasks=tasks)))
+    return fidelity_metrics(
+        [replace(score, kind=task.family) for score, task in zip(scores, tasks, strict=True)]
     )
+
+
+async def _answer_all(world: ToolBenchMirrorWorld, *, tasks: Sequence[Task]) -> list[Trajectory]:
+    """Each task's request with the real response: an episode of one turn."""
+    env = world.make()
+    episodes: list[Trajectory] = []
+    for task in tasks:
+        start = await env.reset(task)
+        context = Context(task=task, start=start, turns=(), length=0)
+        action = Action(command=world.expert(context))
+        outcome = await env.step(action)
+        # The world does not call its own task's request invalid; the API that refuses it does.
+        turn = Turn(action=action, outcome=replace(outcome, valid=bool(outcome.valid)))
+        episodes.append(
+            Trajectory(
+                id=task.id, task=task, start=start, turns=(turn,), stop=StopReason.TERMINATED
+            )
+        )
+    await env.close()
+    return episodes
 
 
 __all__ = ["score_mirror"]
