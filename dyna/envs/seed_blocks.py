@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dyna.envs.task_range import check_range, check_size
+
 BLOCK = 1_000_000
 """Seeds of one split; the sizes of splits may change without a seed moving to another split."""
 SPLITS = ("train", "valid", "test")
@@ -29,24 +31,12 @@ class SeedBlocks:
     def indices(self, split: str, *, num: int, offset: int) -> range:
         """The positions asked for. Raises `ValueError` for an unknown split or too few tasks."""
         check_range(split, num=num, offset=offset, splits=self.sizes)
-        size = self.sizes[split]
-        if offset + num > size:
-            raise ValueError(
-                f"split {split!r} has only {size} tasks, {offset + num} were asked for; raise "
-                f"num_{split}"
-            )
+        size, remedy = self.sizes[split], f"raise num_{split}"
+        check_size(split, num=num, offset=offset, size=size, remedy=remedy)
         return range(offset, offset + num)
 
     def seed(self, split: str, *, index: int) -> int:
         return self._order.index(split) * BLOCK + index
 
 
-def check_range(split: str, *, num: int, offset: int, splits: Mapping[str, object]) -> None:
-    """Raise `ValueError` for a split that is not there, and for negative numbers."""
-    if split not in splits:
-        raise ValueError(f"split must be one of {list(splits)}, got {split!r}")
-    if num < 0 or offset < 0:
-        raise ValueError(f"num and offset must be >= 0, got num={num}, offset={offset}")
-
-
-__all__ = ["BLOCK", "SPLITS", "SeedBlocks", "check_range"]
+__all__ = ["BLOCK", "SPLITS", "SeedBlocks"]

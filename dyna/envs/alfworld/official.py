@@ -14,18 +14,14 @@ and sentences; of the data, only the problem and the task's words reach it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from dyna.envs.episode import EpisodeClock
 from dyna.envs.household.env import BANNER
 from dyna.envs.household.game import HouseholdGame
-from dyna.envs.household.hidden_state import describe_hidden_state
 from dyna.envs.household.tables import HELP
-from dyna.types import Action, Outcome, Start, Task
 
 _GOAL = "UNKNOWN GOAL"
 """What ALFWorld's grammar says where the task's words belong."""
@@ -114,10 +110,15 @@ def engine_share() -> EngineShare:
 
 
 class OfficialGame:
-    """An episode in the real engine, with the methods of `HouseholdGame` that an env needs."""
+    """An episode in the real engine: a `dyna.envs.household.env.Game`.
 
-    def __init__(self, problem: str, *, task: str) -> None:
-        self._problem, self._task = problem, task
+    `ours` is the same game in our engine, not played, which knows its hidden state and the task's
+    words. Blocks for 60 ms a step, and 2 s at a reset.
+    """
+
+    def __init__(self, problem: str, *, ours: HouseholdGame) -> None:
+        self.ours = ours
+        self._problem, self._task = problem, ours.house.goal.text
         self._said: list[str] = []
         self._share = engine_share()
         self.won = False
@@ -158,65 +159,4 @@ class OfficialGame:
         return engine
 
 
-class OfficialEnv:
-    """One episode at a time in the real engine. Blocks for 60 ms a step, and 2 s at a reset."""
-
-    def __init__(
-        self,
-        new_game: Callable[[Task], HouseholdGame],
-        *,
-        problem: Callable[[Task], str],
-        max_turns: int,
-        admissible: bool,
-        expose_hidden_state: bool,
-        banner: bool,
-    ) -> None:
-        """`new_game` gives the same game in our engine, which knows its hidden state."""
-        self._new_game = new_game
-        self._problem = problem
-        self._admissible = admissible
-        self._expose_hidden_state = expose_hidden_state
-        self._banner = banner
-        self._max_turns = max_turns
-        self._clock = EpisodeClock(max_turns=max_turns)
-        self._game: OfficialGame | None = None
-
-    async def reset(self, task: Task) -> Start:
-        ours = self._new_game(task)
-        game = self._game = OfficialGame(self._problem(task), task=ours.house.goal.text)
-        observation = game.reset()
-        self._clock.begin()
-        return Start(
-            observation=BANNER + observation if self._banner else observation,
-            hidden_state=describe_hidden_state(ours) if self._expose_hidden_state else None,
-            admissible=tuple(game.admissible()) if self._admissible else None,
-        )
-
-    async def step(self, action: Action) -> Outcome:
-        self._clock.check()
-        if self._game is None:
-            raise RuntimeError("there is no episode; call reset first")
-        observation, won, valid = self._game.step(action.command)
-        return Outcome(
-            observation=observation,
-            reward=1.0 if won else 0.0,
-            terminated=won,
-            success=won,
-            stop=self._clock.tick(terminated=won),
-            valid=valid,
-            admissible=tuple(self._game.admissible()) if self._admissible else None,
-        )
-
-    async def close(self) -> None:
-        self._game = None
-        self._clock = EpisodeClock(max_turns=self._max_turns)
-
-
-__all__ = [
-    "EngineShare",
-    "OfficialEngine",
-    "OfficialEnv",
-    "OfficialGame",
-    "clean_text",
-    "engine_share",
-]
+__all__ = ["EngineShare", "OfficialEngine", "OfficialGame", "clean_text", "engine_share"]

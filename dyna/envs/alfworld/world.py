@@ -17,7 +17,7 @@ from threading import RLock
 
 from dyna.envs.alfworld.folder import GameFolder
 from dyna.envs.alfworld.games import GameSource, OfficialGameInfo
-from dyna.envs.alfworld.official import OfficialEnv
+from dyna.envs.alfworld.official import OfficialGame
 from dyna.envs.alfworld.pack import GamePack
 from dyna.envs.alfworld.problem import ProblemError, read_problem
 from dyna.envs.alfworld.variation import vary
@@ -25,8 +25,11 @@ from dyna.envs.alfworld.vocabulary import OFFICIAL
 from dyna.envs.episode import EpisodeClock
 from dyna.envs.extras import require
 from dyna.envs.household import Expert, Family, House, HouseholdEnv, HouseholdGame
+from dyna.envs.household.env import GameEnv
 from dyna.envs.household.exploration import NearMiss, NoisyExpert
+from dyna.envs.household.hidden_state import describe_hidden_state
 from dyna.envs.household.oracle import Oracle
+from dyna.envs.task_range import check_range, take
 from dyna.files import DamagedFileError
 from dyna.protocols import Env
 from dyna.types import Context, Start, Task
@@ -128,16 +131,8 @@ class AlfworldWorld:
     def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
         """In an order of their own (by hash of their ids; AgentGym's lists by its numbers), so
         that the first few of a split are a sample of it."""
-        if split not in self._names:
-            raise ValueError(f"split must be one of {self._names} in these data, got {split!r}")
-        if num < 0 or offset < 0:
-            raise ValueError(f"num and offset must be >= 0, got num={num}, offset={offset}")
-        tasks = self._split(split)
-        if offset + num > len(tasks):
-            raise ValueError(
-                f"split {split!r} has {len(tasks)} games, {num} from {offset} on were asked for"
-            )
-        return tasks[offset : offset + num]
+        check_range(split, num=num, offset=offset, splits=self._names)
+        return take(self._split(split), split=split, num=num, offset=offset)
 
     def fingerprint(self, task: Task) -> str:
         """Of the receptacles, what lies where, and the goal. Raises `ValueError` for a task that
@@ -168,12 +163,11 @@ class AlfworldWorld:
 
     def make(self) -> Env:
         if self.engine is Engine.OFFICIAL:
-            return OfficialEnv(
-                self.game,
-                problem=self.problem,
+            return GameEnv(
+                lambda task: OfficialGame(self.problem(task), ours=self.game(task)),
+                hidden_state=_told if self.expose_hidden_state else None,
                 max_turns=self.max_turns,
                 admissible=self.admissible,
-                expose_hidden_state=self.expose_hidden_state,
                 banner=self.banner,
             )
         return HouseholdEnv(
@@ -275,6 +269,10 @@ def _open(data: str) -> GameSource:
     if path.is_file():
         return GamePack(path)
     raise ValueError(f"data: there is no {path}; {_GET_DATA}")
+
+
+def _told(game: OfficialGame) -> str:
+    return describe_hidden_state(game.ours)
 
 
 def _order(game: OfficialGameInfo) -> bytes:

@@ -1,8 +1,9 @@
-"""One episode at a time of household games, wherever their houses come from."""
+"""One episode at a time of household games, wherever their houses and their engine come from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 from dyna.envs.episode import EpisodeClock
 from dyna.envs.household.game import HouseholdGame
@@ -12,26 +13,43 @@ from dyna.types import Action, Outcome, Start, Task
 BANNER = "-= Welcome to TextWorld, ALFRED! =-\n\n"
 
 
-class HouseholdEnv:
-    """Example: `HouseholdEnv(world.game, max_turns=20, admissible=True,
-    expose_hidden_state=True, banner=False)`, where `world.game(task)` is a fresh game."""
+class Game(Protocol):
+    """What plays a house: our engine, or ALFWorld's own."""
+
+    def reset(self) -> str: ...
+
+    def step(self, command: str) -> tuple[str, bool, bool]:
+        """(observation, won, valid)."""
+        ...
+
+    def admissible(self) -> list[str]: ...
+
+
+_Game = TypeVar("_Game", bound=Game)
+
+
+class GameEnv(Generic[_Game]):
+    """An env over any `Game`. `hidden_state` tells it in words after a reset; None keeps silent.
+
+    `banner` keeps ALFWorld's first line; `max_turns` of 0 means no limit.
+    """
 
     def __init__(
         self,
-        new_game: Callable[[Task], HouseholdGame],
+        new_game: Callable[[Task], _Game],
         *,
+        hidden_state: Callable[[_Game], str] | None,
         max_turns: int,
         admissible: bool,
-        expose_hidden_state: bool,
         banner: bool,
     ) -> None:
         self._new_game = new_game
-        self._admissible = admissible
-        self._expose_hidden_state = expose_hidden_state
-        self._banner = banner
+        self._hidden_state = hidden_state
         self._max_turns = max_turns
+        self._admissible = admissible
+        self._banner = banner
         self._clock = EpisodeClock(max_turns=max_turns)
-        self._game: HouseholdGame | None = None
+        self._game: _Game | None = None
 
     async def reset(self, task: Task) -> Start:
         game = self._game = self._new_game(task)
@@ -39,7 +57,7 @@ class HouseholdEnv:
         self._clock.begin()
         return Start(
             observation=BANNER + observation if self._banner else observation,
-            hidden_state=describe_hidden_state(game) if self._expose_hidden_state else None,
+            hidden_state=self._hidden_state(game) if self._hidden_state else None,
             admissible=tuple(game.admissible()) if self._admissible else None,
         )
 
@@ -57,27 +75,49 @@ class HouseholdEnv:
             admissible=tuple(game.admissible()) if self._admissible else None,
         )
 
+    async def close(self) -> None:
+        self._game = None
+        self._clock = EpisodeClock(max_turns=self._max_turns)
+
+    def _running(self) -> _Game:
+        if self._game is None:
+            raise RuntimeError("there is no episode; call reset first")
+        return self._game
+
+
+class HouseholdEnv(GameEnv[HouseholdGame]):
+    """Example: `HouseholdEnv(world.game, max_turns=20, admissible=True,
+    expose_hidden_state=True, banner=False)`, where `world.game(task)` is a fresh game."""
+
+    def __init__(
+        self,
+        new_game: Callable[[Task], HouseholdGame],
+        *,
+        max_turns: int,
+        admissible: bool,
+        expose_hidden_state: bool,
+        banner: bool,
+    ) -> None:
+        super().__init__(
+            new_game,
+            hidden_state=describe_hidden_state if expose_hidden_state else None,
+            max_turns=max_turns,
+            admissible=admissible,
+            banner=banner,
+        )
+
     async def clone(self) -> HouseholdEnv:
         """Another env in the same state of the same episode. Raises `RuntimeError` before one."""
         twin = HouseholdEnv(
             self._new_game,
             max_turns=self._max_turns,
             admissible=self._admissible,
-            expose_hidden_state=self._expose_hidden_state,
+            expose_hidden_state=self._hidden_state is not None,
             banner=self._banner,
         )
         twin._game = self._running().clone()
         twin._clock = self._clock.copy()
         return twin
 
-    async def close(self) -> None:
-        self._game = None
-        self._clock = EpisodeClock(max_turns=self._max_turns)
 
-    def _running(self) -> HouseholdGame:
-        if self._game is None:
-            raise RuntimeError("there is no episode; call reset first")
-        return self._game
-
-
-__all__ = ["BANNER", "HouseholdEnv"]
+__all__ = ["BANNER", "Game", "GameEnv", "HouseholdEnv"]

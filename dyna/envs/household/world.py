@@ -22,6 +22,7 @@ from dyna.envs.household.generator import SPLITS, HouseSpec, generate_house
 from dyna.envs.household.house import Family, GoalNaming, House
 from dyna.envs.household.variation import vary
 from dyna.envs.household.vocabulary import Vocabulary
+from dyna.envs.task_range import check_range
 from dyna.seeding import derive_seed
 from dyna.types import Start, Task
 
@@ -91,10 +92,7 @@ class HouseholdWorld:
         generate_house(seed, spec=self.spec, vocabulary=vocabulary, split=SPLITS[0])
 
     def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {list(SPLITS)}, got {split!r}")
-        if num < 0 or offset < 0:
-            raise ValueError(f"num and offset must be >= 0, got num={num}, offset={offset}")
+        check_range(split, num=num, offset=offset, splits=SPLITS)
         with self._lock:
             self._extend(split, length=offset + num)
         return self._tasks[split][offset : offset + num]

@@ -24,6 +24,7 @@ from dyna.envs.scienceworld.task_list import (
     interleave,
 )
 from dyna.envs.scienceworld.text import AMBIGUOUS, UNKNOWN, canonical, prepare, was_carried_out
+from dyna.envs.task_range import check_range, take
 from dyna.envs.walkthrough import WalkthroughExpert
 from dyna.types import Action, Outcome, Start, Task
 
@@ -97,21 +98,13 @@ class ScienceWorld:
 
     def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
         """Task types take turns, so that the first few tasks are of all of them."""
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {list(SPLITS)}, got {split!r}")
-        if num < 0 or offset < 0:
-            raise ValueError(f"num and offset must be >= 0, got num={num}, offset={offset}")
+        check_range(split, num=num, offset=offset, splits=SPLITS)
         with self._lock:
             if split not in self._tasks:
                 pairs = interleave(self.kinds, split=split)
                 self._tasks[split] = [self._task(k.name, split=split, index=i) for k, i in pairs]
-        tasks = self._tasks[split]
-        if offset + num > len(tasks):
-            raise ValueError(
-                f"split {split!r} has only {len(tasks)} tasks, {offset + num} were asked for; "
-                "allow more task types"
-            )
-        return tasks[offset : offset + num]
+        remedy = "allow more task types"
+        return take(self._tasks[split], split=split, num=num, offset=offset, remedy=remedy)
 
     def fingerprint(self, task: Task) -> str:
         """Task type, variation and simplifications, from which the simulator makes the whole game;

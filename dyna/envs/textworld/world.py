@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 from dyna.envs.caching import cache_folder
 from dyna.envs.extras import require
+from dyna.envs.task_range import check_range
 from dyna.envs.textworld.challenges import Setting, complete_settings, find_challenge
 from dyna.envs.textworld.env import PlayOptions, TextWorldEnv
 from dyna.envs.textworld.store import GameRequest, GameStore, MadeGame
@@ -82,10 +83,7 @@ class TextWorldWorld:
         return dict.fromkeys(self._splits)
 
     def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
-        if split not in self._splits:
-            raise ValueError(f"split must be one of {list(self._splits)}, got {split!r}")
-        if num < 0 or offset < 0:
-            raise ValueError(f"num and offset must be >= 0, got num={num}, offset={offset}")
+        check_range(split, num=num, offset=offset, splits=self._splits)
         return [self._task(split, index=index) for index in range(offset, offset + num)]
 
     def make(self) -> TextWorldEnv:

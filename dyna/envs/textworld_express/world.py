@@ -19,6 +19,7 @@ from dyna.envs.caching import cache_folder
 from dyna.envs.episode import EpisodeClock
 from dyna.envs.extras import require, require_java
 from dyna.envs.jvm import Jvm
+from dyna.envs.task_range import check_range
 from dyna.envs.textworld_express.found import FoundGame, keep_first, read_found
 from dyna.envs.textworld_express.machine import Machine
 from dyna.envs.walkthrough import WalkthroughExpert
@@ -103,10 +104,7 @@ class TextWorldExpressWorld:
         return self._jvm.pid if self._jvm is not None and self._jvm.alive else None
 
     def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
-        if split not in _FOLDS:
-            raise ValueError(f"split must be one of {list(_FOLDS)}, got {split!r}")
-        if num < 0 or offset < 0:
-            raise ValueError(f"num and offset must be >= 0, got num={num}, offset={offset}")
+        check_range(split, num=num, offset=offset, splits=_FOLDS)
         return [self._task(split, index=index) for index in range(offset, offset + num)]
 
     def make(self) -> TextWorldExpressEnv:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any
 
+from dyna.envs.task_range import check_range
 from dyna.envs.toolbench.catalog import in_categories
 from dyna.envs.toolbench.problems import (
     MAX_CALLS,
@@ -76,10 +77,7 @@ class ProblemBook:
         self._lock = Lock()
 
     def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {list(SPLITS)}, got {split!r}")
-        if num < 0 or offset < 0:
-            raise ValueError(f"num and offset must be >= 0, got num={num}, offset={offset}")
+        check_range(split, num=num, offset=offset, splits=SPLITS)
         with self._lock:
             idle = 0
             while len(self._tasks[split]) < offset + num:

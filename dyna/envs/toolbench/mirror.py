@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any
 
 from dyna.envs.episode import EpisodeClock
+from dyna.envs.task_range import check_range
 from dyna.envs.toolbench.backends import ResponseCache
 from dyna.envs.toolbench.calls import Answer, cut, execute, parse_arguments, unparsable
 from dyna.envs.toolbench.catalog import in_categories
@@ -133,10 +134,7 @@ class ToolBenchMirrorWorld:
         return self.pair(task)[0].content_key()
 
     def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {list(SPLITS)}, got {split!r}")
-        if num < 0 or offset < 0:
-            raise ValueError(f"num and offset must be >= 0, got num={num}, offset={offset}")
+        check_range(split, num=num, offset=offset, splits=SPLITS)
         with self._lock:
             idle = 0
             while len(self._tasks[split]) < offset + num:

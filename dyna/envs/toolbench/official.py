@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dyna.envs.episode import EpisodeClock
+from dyna.envs.task_range import check_range, take
 from dyna.envs.toolbench.backends import ResponseCache, VirtualServer
 from dyna.envs.toolbench.calls import (
     ANSWERED,
@@ -93,17 +94,9 @@ class QueryBook:
         return {split: len(tasks) for split, tasks in self._splits.items()}
 
     def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
-        if split not in self._splits:
-            raise ValueError(f"split must be one of {list(SPLITS)}, got {split!r}")
-        if num < 0 or offset < 0:
-            raise ValueError(f"num and offset must be >= 0, got num={num}, offset={offset}")
-        tasks = self._splits[split]
-        if offset + num > len(tasks):
-            raise ValueError(
-                f"split {split!r} has {len(tasks)} tasks, {offset + num} were asked for; "
-                "change `test_share` to move the border between the splits"
-            )
-        return tasks[offset : offset + num]
+        check_range(split, num=num, offset=offset, splits=self._splits)
+        remedy = "change `test_share` to move the border between the splits"
+        return take(self._splits[split], split=split, num=num, offset=offset, remedy=remedy)
 
     def query(self, task: Task) -> Query:
         """Raises `ValueError` for a task of another world or file."""

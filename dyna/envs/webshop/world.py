@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dyna.envs.episode import EpisodeClock
 from dyna.envs.extras import require
+from dyna.envs.task_range import check_range, take
 from dyna.envs.webshop.catalogue import load_catalogue
 from dyna.envs.webshop.expert import Explorer, Oracle, search_words
 from dyna.envs.webshop.files import find_files
@@ -82,17 +83,9 @@ class WebShopWorld:
         return {name: len(indices) for name, indices in self.shop.splits.items()}
 
     def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
-        if split not in self.shop.splits:
-            raise ValueError(f"split must be one of {list(self.shop.splits)}, got {split!r}")
-        if num < 0 or offset < 0:
-            raise ValueError(f"num and offset must be >= 0, got num={num}, offset={offset}")
-        indices = self.shop.splits[split]
-        if offset + num > len(indices):
-            raise ValueError(
-                f"split {split!r} of this catalogue has {len(indices)} tasks, "
-                f"{offset + num} were asked for"
-            )
-        return [self._task(index, split=split) for index in indices[offset : offset + num]]
+        check_range(split, num=num, offset=offset, splits=self.shop.splits)
+        indices = take(self.shop.splits[split], split=split, num=num, offset=offset)
+        return [self._task(index, split=split) for index in indices]
 
     def fingerprint(self, task: Task) -> str:
         """The goal's words and target; goals for one product with other options are others."""

@@ -223,7 +223,7 @@ def test_parameters_that_cannot_be_are_refused(
 def test_splits_and_numbers_that_cannot_be_are_refused(world: AlfworldWorld) -> None:
     with pytest.raises(ValueError, match=r"split must be one of .*'test'"):
         world.tasks(split="test", num=1)
-    with pytest.raises(ValueError, match="split 'valid_seen' has 6 games, 7 from 0 on"):
+    with pytest.raises(ValueError, match="split 'valid_seen' has only 6 tasks, 7 were asked for"):
         world.tasks(split="valid_seen", num=7)
     with pytest.raises(ValueError, match="must be >= 0"):
         world.tasks(split="train", num=-1)
