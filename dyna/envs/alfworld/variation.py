@@ -6,24 +6,14 @@ the hidden state tells of: something that fits where none of its kind lies yet.
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from random import Random
 
 from dyna.envs.alfworld.vocabulary import OFFICIAL
-from dyna.envs.household.goals import goal_text
-from dyna.envs.household.hidden_state import describe_goal
 from dyna.envs.household.house import Family, Goal, GoalNaming
 from dyna.envs.household.transcript import kind_of
+from dyna.envs.household.variation import pose, read_scene
 from dyna.envs.household.vocabulary import Property
 from dyna.types import Start, Task
-
-_LINE = re.compile(
-    r"^(?:On the|The) ([a-z]+ \d+)(?:,| is (?:open|closed)\. In it,) you see (.+)\.$"
-)
-_NAME = re.compile(r"an? ([a-z]+ \d+)")
-_TASK = "Your task is to: "
-_GOAL = "The task is done when: "
 
 
 def vary(task: Task, start: Start, *, seed: int) -> tuple[Task, Start] | None:
@@ -31,11 +21,10 @@ def vary(task: Task, start: Start, *, seed: int) -> tuple[Task, Start] | None:
 
     None without a hidden state, and where nothing fits anywhere else.
     """
-    scene, told, _ = start.observation.partition(_TASK)
-    if start.hidden_state is None or not told:
+    scene = read_scene(start)
+    if scene is None:
         return None
-    state = start.hidden_state.partition(_GOAL)[0]
-    inside = {m[1]: _NAME.findall(m[2]) for m in map(_LINE.match, state.splitlines()) if m}
+    inside = scene.inside
     lying = {(kind_of(thing), kind_of(place)) for place in inside for thing in inside[place]}
     options = sorted(
         (thing, place)
@@ -54,19 +43,7 @@ def vary(task: Task, start: Start, *, seed: int) -> tuple[Task, Start] | None:
         target=place,
         text="",
     )
-    imagined = replace(
-        start,
-        observation=f"{scene}{_TASK}{goal_text(goal, variant=rng.randrange(2))}.",
-        hidden_state=state + describe_goal(goal),
-        admissible=None,
-    )
-    posed = replace(
-        task,
-        id=f"{task.id}/imagined/{thing}/{place}",
-        family=Family.PICK_AND_PLACE.value,
-        params={},
-    )
-    return posed, imagined
+    return pose(task, start, scene=scene, goal=goal, variant=rng.randrange(2))
 
 
 def _is_portable(kind: str) -> bool:

@@ -7,7 +7,8 @@ touched. A task made up here is for dreams alone; no real house can be asked to 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 
 from dyna.envs.household.goals import goal_text
@@ -25,6 +26,46 @@ _TASK = "Your task is to: "
 _GOAL = "The task is done when: "
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A start, read: all that a new goal leaves as it is."""
+
+    seen: str
+    """The observation before the task."""
+    told: str
+    """The task's words."""
+    state: str
+    """The hidden state before the goal."""
+    inside: Mapping[str, Sequence[str]]
+    """What lies in or on each receptacle, by name."""
+
+
+def read_scene(start: Start) -> Scene | None:
+    """None without a hidden state, or where the observation poses no task."""
+    seen, found, told = start.observation.partition(_TASK)
+    if start.hidden_state is None or not found:
+        return None
+    state = start.hidden_state.partition(_GOAL)[0]
+    lines = map(_LINE.match, state.splitlines())
+    inside = {line[1]: _NAME.findall(line[2]) for line in lines if line}
+    return Scene(seen=seen, told=told, state=state, inside=inside)
+
+
+def pose(
+    task: Task, start: Start, *, scene: Scene, goal: Goal, variant: int = 0
+) -> tuple[Task, Start]:
+    """The task and the start with another goal."""
+    names = "/".join(name.replace(" ", "-") for name in (*goal.objects, goal.target))
+    posed = replace(task, id=f"{task.id}/imagined/{names}", family=goal.family.value, params={})
+    imagined = replace(
+        start,
+        observation=f"{scene.seen}{_TASK}{goal_text(goal, variant=variant)}.",
+        hidden_state=scene.state + describe_goal(goal),
+        admissible=None,
+    )
+    return posed, imagined
+
+
 def vary(
     task: Task, start: Start, *, vocabulary: Vocabulary, seed: int
 ) -> tuple[Task, Start] | None:
@@ -33,16 +74,14 @@ def vary(
     None where that cannot be put: without a hidden state, for tasks that name kinds instead of
     instances, and where nothing fits anywhere else.
     """
-    scene, told, rest = start.observation.partition(_TASK)
-    if start.hidden_state is None or not told or not re.match(r"put [a-z]+ \d+ in ", rest):
+    scene = read_scene(start)
+    if scene is None or not re.match(r"put [a-z]+ \d+ in ", scene.told):
         return None
-    state = start.hidden_state.partition(_GOAL)[0]
-    inside = {m[1]: _NAME.findall(m[2]) for m in map(_LINE.match, state.splitlines()) if m}
     options = [
         (thing, place)
-        for here, things in inside.items()
+        for here, things in scene.inside.items()
         for thing in things
-        for place in inside
+        for place in scene.inside
         if place != here and vocabulary.can_hold(kind_of(place), object_kind=kind_of(thing))
     ]
     if not options:
@@ -55,16 +94,4 @@ def vary(
         target=place,
         text="",
     )
-    imagined = replace(
-        start,
-        observation=f"{scene}{_TASK}{goal_text(goal, variant=0)}.",
-        hidden_state=state + describe_goal(goal),
-        admissible=None,
-    )
-    posed = replace(
-        task,
-        id=f"{task.id}/imagined/{thing.replace(' ', '-')}/{place.replace(' ', '-')}",
-        family=Family.PICK_AND_PLACE.value,
-        params={},
-    )
-    return posed, imagined
+    return pose(task, start, scene=scene, goal=goal)
