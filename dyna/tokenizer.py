@@ -28,8 +28,9 @@ _CHAT_TEMPLATE = (
 _ENTITY = re.compile(r"\b([a-z]+) (\d+)\b")
 _NUMBERED = re.compile(r"\b([a-z]{2,}) ([1-9]\d?)\b(?!\.\d)")
 _WORDS = r" ?\w+|\s+|[^\w\s]"
-_BARE_WORDS = r"\w+|\s+|[^\w\s] ?"
-"""A word is the same token after a blank, a quote or a bracket, so that it can be copied."""
+_BARE_WORDS = r" \d{1,2}\b(?!\.\d)|\w+|\s+|[^\w\s] ?"
+"""A word is the same token after a blank, a quote or a bracket, so that it can be copied; a number
+that may be a name's ("mug 2") has its blank."""
 _MARKUP = r" ?\[[A-Z]+\] ?"
 """Such as " [SEP] " between the fields of a page."""
 _PUNCTUATION = re.compile(r"[^\w\s](?: ?[^\w\s])+ ?")
@@ -72,24 +73,24 @@ def train_open_tokenizer(
     num_merges: int = 400,
     min_count: int = 3,
 ) -> PreTrainedTokenizerFast:
-    """Learn any world's language: its numbered entities if it has such, phrases, words, syllables.
+    """Learn any world's language: phrases, words, syllables.
 
     A document is the messages of one episode; a phrase counts once in each, so that what only one
-    episode says, however often, stays words. Unlike `train_tokenizer` it takes a word for a kind
-    of entity only if most of its occurrences bear a number ("cabinet 12", but not "pack of 2"), and
-    makes tokens of the numbers that were seen. Words are kept down to a single occurrence, since a
-    word that is one token is copied at once; those beyond `max_words` and those never seen fall
-    into pieces of words learned as BPE (Sennrich et al. 2016), at most `num_merges` of them.
+    episode says, however often, stays words. No phrase holds an entity ("cabinet 12"): its kind is
+    one token and its number another, so that a task that asks for "some cabinet" names what a list
+    of them shows. Words are kept down to a single occurrence, since a word that is one token is
+    copied at once; those beyond `max_words` and those never seen fall into pieces of words learned
+    as BPE (Sennrich et al. 2016), at most `num_merges` of them.
     """
     documents = [list(document) for document in documents]
     texts = [text for document in documents for text in document]
-    entities = _numbered_entities(texts, min_count=min_count)
+    kinds = _numbered_kinds(texts, min_count=min_count)
     fields = [
         [field for text in document for field in re.split(_MARKUP, text)] for document in documents
     ]
     marks = _in_documents(fields, split=_PUNCTUATION.findall)
     found = _frequent(marks, max_phrases=_MAX_MARKS, min_count=min_count)
-    ends = re.compile(f"{_PUNCTUATION.pattern}|{_phrase_ends(list(entities)).pattern}")
+    ends = re.compile(f"{_PUNCTUATION.pattern}|{_phrase_ends(kinds).pattern}")
     between = _in_documents(fields, split=ends.split)
     found += _frequent(between, max_phrases=max_phrases, min_count=min_count)
     phrases = list(dict.fromkeys([*phrases, *found]))
@@ -98,8 +99,7 @@ def train_open_tokenizer(
     )
     words = [word for word, _ in counts.most_common(max_words)]
     merges = _merges(counts, num=num_merges)
-    pieces = [*entities, *(f"{kind} {n}" for kind, seen in entities.items() for n in seen)]
-    return _assemble([*pieces, *phrases, *words], _open_pattern(entities, phrases), merges=merges)
+    return _assemble([*kinds, *phrases, *words], _open_pattern([*kinds, *phrases]), merges=merges)
 
 
 def _in_documents(
@@ -113,18 +113,15 @@ def _in_documents(
     )
 
 
-def _numbered_entities(texts: Sequence[str], *, min_count: int) -> dict[str, list[int]]:
-    """Kinds, and the numbers that each was seen with, in order."""
-    seen: dict[str, Counter[int]] = {}
-    for text in texts:
-        for kind, number in _NUMBERED.findall(text):
-            seen.setdefault(kind, Counter())[int(number)] += 1
+def _numbered_kinds(texts: Sequence[str], *, min_count: int) -> list[str]:
+    """Words most of whose occurrences bear a number ("cabinet 12", but not "pack of 2")."""
+    seen = Counter(kind for text in texts for kind, _ in _NUMBERED.findall(text))
     words = Counter(word for text in texts for word in re.findall(r"[a-z]+", text))
-    return {
-        kind: sorted(numbers)
-        for kind, numbers in sorted(seen.items())
-        if min_count <= numbers.total() and words[kind] < 2 * numbers.total()
-    }
+    return [
+        kind
+        for kind, count in sorted(seen.items())
+        if min_count <= count and words[kind] < 2 * count
+    ]
 
 
 def _merges(words: Mapping[str, int], *, num: int) -> list[tuple[str, str]]:
@@ -142,15 +139,10 @@ def _merges(words: Mapping[str, int], *, num: int) -> list[tuple[str, str]]:
     return [(first, second) for first, second in found]
 
 
-def _open_pattern(entities: Mapping[str, Sequence[int]], phrases: Iterable[str]) -> str:
-    """Alternatives in order: a known entity, a learned phrase (longest first), a word."""
-    alternatives: list[str] = []
-    for kind in sorted(entities, key=len, reverse=True):
-        numbers = "|".join(str(n) for n in sorted(entities[kind], reverse=True))
-        alternatives.append(rf"\b{kind} (?:{numbers})\b")
-    alternatives.append(_MARKUP)
-    alternatives += [_whole_words(p) for p in sorted(phrases, key=len, reverse=True)]
-    return "|".join([*alternatives, _BARE_WORDS])
+def _open_pattern(pieces: Iterable[str]) -> str:
+    """Alternatives in order: markup, a kind or a learned phrase (longest first), a word."""
+    known = [_whole_words(piece) for piece in sorted(pieces, key=len, reverse=True)]
+    return "|".join([_MARKUP, *known, _BARE_WORDS])
 
 
 def _whole_words(phrase: str) -> str:

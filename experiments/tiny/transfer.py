@@ -14,19 +14,12 @@ name is to find it again, and for that it must only differ from others.
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2ForCausalLM
-
-_ENTITY = re.compile("([a-z]+)\u0120[0-9]+")
-"""As byte-level tokenizers write it, with a letter of theirs for the blank."""
-_SPREAD = 0.5
-"""Of entities around their kind's place, as a share of that of all names."""
 
 
 class Beginning(StrEnum):
@@ -103,32 +96,7 @@ def _new_rows(
         is_known = all(piece in met and piece not in letters for piece in pieces)
         if pieces and (is_known or beginning is Beginning.MEAN):
             rows[index] = known[pieces].mean(dim=0)
-    if beginning is Beginning.TRANSFER:
-        _relate_kinds(rows, names=names, vocabulary=new.get_vocab(), kept=met, shared=shared)
     return rows
-
-
-def _relate_kinds(
-    rows: Tensor,  # [V', D], changed in place
-    *,
-    names: Tensor,  # [N, D]
-    vocabulary: Mapping[str, int],
-    kept: set[int],
-    shared: Mapping[str, int],
-) -> None:
-    """Let an entity ("cabinet 12") begin near the others of its kind, and the kind in their midst:
-    a task that asks for "some cabinet" means any of them."""
-    kinds: dict[str, list[str]] = {}
-    for token in vocabulary:
-        if match := _ENTITY.fullmatch(token):
-            kinds.setdefault(match[1], []).append(token)
-    for kind, entities in sorted(kinds.items()):
-        met = [vocabulary[e] for e in entities if shared.get(e) in kept]
-        new = [vocabulary[e] for e in entities if shared.get(e) not in kept]
-        place = rows[met].mean(dim=0) if met else rows[new[0]].clone()
-        rows[new] = place + _SPREAD * (rows[new] - names.mean(dim=0))
-        if kind in vocabulary and shared.get(kind) not in kept:
-            rows[vocabulary[kind]] = rows[[*met, *new]].mean(dim=0)
 
 
 def _met(known: Tensor, *, old: PreTrainedTokenizerBase) -> set[int]:

@@ -24,17 +24,19 @@ def pieces(text: str) -> list[str]:
     return [TOKENIZER.decode([i]) for i in ids]
 
 
-def test_fields_titles_and_entities_are_one_token_each() -> None:
+def test_fields_and_titles_are_one_token_each() -> None:
     assert pieces("Blue Kettle [SEP] Buy Now") == ["Blue Kettle", " [SEP] ", "Buy Now"]
-    assert "shelf 1" in pieces("On the shelf 1, you see a mug 2.")
     assert '": "' in pieces('{"error": "", "response": "x"}')
 
 
-def test_a_word_that_rarely_bears_a_number_is_no_kind_of_entity() -> None:
-    texts = [["a jar of jam, a jar of tea, a pack of 2, the drawer 1"]] * 4
-    tokenizer = train_open_tokenizer(texts)
-    vocabulary = {tokenizer.decode([i]) for i in range(len(tokenizer))}
-    assert "drawer 1" in vocabulary and "of 2" not in vocabulary
+def test_a_kind_is_the_same_token_with_and_without_a_number() -> None:
+    assert pieces("On the shelf 1, you see")[:3] == ["On the ", "shelf", " 1"]
+    assert "shelf" in pieces("put it on some shelf.")
+
+
+def test_a_word_is_the_same_token_wherever_it_stands() -> None:
+    for text in ('"Kettle"', "a Kettle.", "(Kettle)"):
+        assert "Kettle" in pieces(text)
 
 
 def test_a_phrase_of_one_episode_alone_stays_words() -> None:
@@ -43,10 +45,6 @@ def test_a_phrase_of_one_episode_alone_stays_words() -> None:
     vocabulary = {tokenizer.decode([i]) for i in range(len(tokenizer))}
     assert "The well is dry." in vocabulary
     assert "The fountain of the north is dry." not in vocabulary
-
-
-def test_a_number_that_was_never_seen_does_not_spell_the_entity() -> None:
-    assert len(pieces("shelf 77")) < len("shelf 77")
 
 
 def test_words_never_seen_fall_into_syllables_and_bytes() -> None:

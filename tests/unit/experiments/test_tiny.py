@@ -124,12 +124,14 @@ def test_a_plan_measures_a_model_like_the_one_of_the_run(
 def test_what_the_base_knows_is_kept_and_new_words_differ() -> None:
     base = ModelConfig(path=BASE_MODEL)
     model, old = load_model(base), load_tokenizer(base)
-    new = train_open_tokenizer([["You move the zorblax 1 to the kitchen of gloom, a kitchen, gloom"]] * 4)
+    new = train_open_tokenizer(
+        [["You move the zorblax 1 to the kitchen of gloom, a kitchen, gloom"]] * 4
+    )
     made = transfer_vocabulary(model, old=old, new=new, max_context=2048)
     rows = made.get_input_embeddings().weight
     theirs = model.get_input_embeddings().weight
     assert torch.equal(rows[new.get_vocab()["<|end|>"]], theirs[old.get_vocab()["<|end|>"]])
-    words = [new.get_vocab()[token] for token in ("zorblax\u01201", "kitchen", "gloom")]
+    words = [new.get_vocab()[token] for token in ("zorblax", "kitchen", "gloom")]
     likeness = torch.nn.functional.cosine_similarity(rows[words][:, None], rows[words][None], dim=2)
     assert (likeness - torch.eye(3)).max() < 0.95
     norms = rows[words].norm(dim=1)
