@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.worlds.playing import ends_within, is_alive
+
 pytest.importorskip("scienceworld", reason="the scienceworld extra is not installed")
 
 from dyna.envs.jvm import Jvm
@@ -46,21 +48,6 @@ if how in ("kill", "fork"):
 if how == "raise":
     raise SystemExit(3)
 """
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def ends_within(pid: int, seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and is_alive(pid):
-        time.sleep(0.05)
-    return not is_alive(pid)
 
 
 @pytest.fixture
@@ -98,7 +85,7 @@ def test_java_never_outlives_python(how: str) -> None:
         if how in ("kill", "fork"):
             assert is_alive(java)
             player.kill()
-        assert ends_within(java, 15)
+        assert ends_within(java, seconds=15)
         if how == "fork":
             assert is_alive(child), "the child must not be what kept or ended Java"
             os.kill(child, signal.SIGKILL)
@@ -231,7 +218,7 @@ def test_a_hanging_java_fails_its_episode_and_no_other(world: ScienceWorld) -> N
     with pytest.raises(JavaError, match="no answer"):
         say(hung, "wait1")
     assert time.monotonic() - began < 40
-    assert ends_within(pid, 5)
+    assert ends_within(pid, seconds=5)
     assert say(other, "look around") == before
     with pytest.raises(RuntimeError, match="call reset"):
         say(hung, "look around")

@@ -21,7 +21,8 @@ from dyna.envs.caching import VARIABLE
 from dyna.envs.textworld import CHALLENGES, TextWorldWorld
 from dyna.envs.textworld.store import GameMakingError
 from dyna.testing import check_outcome, check_world, check_world_ends
-from dyna.types import Action, Context, Outcome, Start, StopReason, Task, Turn
+from dyna.types import Action, Context, Outcome, StopReason, Task, Turn
+from tests.worlds.playing import play
 
 pytest.importorskip("textworld", reason="the textworld extra is not installed")
 
@@ -54,21 +55,6 @@ def simple() -> Iterator[TextWorldWorld]:
 def first(world: TextWorldWorld, *, split: str = "train") -> Task:
     (task,) = world.tasks(split=split, num=1)
     return task
-
-
-def play(world: TextWorldWorld, task: Task, commands: list[str]) -> tuple[Start, list[Outcome]]:
-    async def run() -> tuple[Start, list[Outcome]]:
-        env = world.make()
-        start = await env.reset(task)
-        outcomes: list[Outcome] = []
-        for command in commands:
-            outcomes.append(await env.step(Action(command=command)))
-            if outcomes[-1].stop is not None:
-                break
-        await env.close()
-        return start, outcomes
-
-    return asyncio.run(run())
 
 
 @pytest.mark.parametrize("challenge", CHALLENGES)

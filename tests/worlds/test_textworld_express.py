@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,8 @@ from dyna.envs.jvm import JavaError
 from dyna.envs.textworld_express import TextWorldExpressWorld
 from dyna.envs.textworld_express.world import GAMES
 from dyna.testing import check_outcome, check_world, check_world_ends
-from dyna.types import Action, Outcome, Start, StopReason, Task
+from dyna.types import Action, StopReason
+from tests.worlds.playing import ends_within, is_alive, play
 
 pytest.importorskip("textworld_express", reason="the textworld-express extra is not installed")
 pytestmark = pytest.mark.skipif(which("java") is None, reason="there is no java on PATH")
@@ -47,33 +47,6 @@ def coin() -> Iterator[TextWorldExpressWorld]:
     world = TextWorldExpressWorld(game="coin", params="numLocations=3,includeDoors=1")
     yield world
     world.close()
-
-
-def play(
-    world: TextWorldExpressWorld, task: Task, commands: list[str]
-) -> tuple[Start, list[Outcome]]:
-    async def run() -> tuple[Start, list[Outcome]]:
-        env = world.make()
-        start, outcomes = await env.reset(task), list[Outcome]()
-        for command in commands:
-            outcomes.append(await env.step(Action(command=command)))
-            if outcomes[-1].stop is not None:
-                break
-        await env.close()
-        return start, outcomes
-
-    return asyncio.run(run())
-
-
-def gone(pid: int) -> bool:
-    """Whether the process ends within some seconds."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        stat = Path(f"/proc/{pid}/stat")
-        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.parametrize("game", GAMES)
@@ -180,7 +153,7 @@ def test_java_has_a_small_heap_and_goes_with_its_world() -> None:
     assert b"-Xmx64m" in Path(f"/proc/{pid}/cmdline").read_bytes()
     world.close()
     world.close()
-    assert gone(pid)
+    assert ends_within(pid, seconds=10)
 
 
 def test_a_closed_world_leaves_nothing_behind() -> None:
@@ -221,10 +194,10 @@ def test_java_dies_with_the_process_that_started_it(how: signal.Signals) -> None
     ) as child:
         assert child.stdout is not None
         pid = int(child.stdout.readline())
-        assert not gone_now(pid)
+        assert is_alive(pid)
         child.send_signal(how)
         child.wait()
-    assert gone(pid)
+    assert ends_within(pid, seconds=10)
 
 
 def test_memory_stays_flat_over_many_games(coin: TextWorldExpressWorld) -> None:
@@ -285,10 +258,6 @@ def java_of(world: TextWorldExpressWorld) -> int:
     pid = world.java_pid
     assert pid is not None
     return pid
-
-
-def gone_now(pid: int) -> bool:
-    return not Path(f"/proc/{pid}").exists()
 
 
 def resident_mb(pid: int) -> float:

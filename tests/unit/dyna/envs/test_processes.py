@@ -20,6 +20,7 @@ from dyna.protocols import Env
 from dyna.rollout import EpisodeSpec, Limits, play_episode
 from dyna.testing import check_env
 from dyna.types import Action, Context, Source, StopReason, Task, Trajectory
+from tests.worlds.playing import ends_within, is_alive
 
 WILD = "tests.unit.dyna.envs.wild_world:WildWorld"
 TASK = Task(id="wild/0", world="wild", family="wild", split="train")
@@ -62,21 +63,6 @@ def pid_of(trajectory: Trajectory) -> int:
     return int(trajectory.start.observation.split()[-1])
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def await_end(pid: int, *, seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while is_alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not is_alive(pid)
-
-
 def test_a_world_in_a_process_plays_like_an_inline_one() -> None:
     world = CorridorWorld(num_doors=3, max_turns=10)
     (task,) = world.tasks(split="train", num=1)
@@ -114,7 +100,7 @@ def test_whatever_a_world_does_ends_its_episode_and_no_other(
     bad = play(pool.make(), "look", command, "look", timeout_s=timeout_s)
     assert (bad.stop, len(bad.turns)) == (stop, 1)
     assert error in bad.error
-    assert await_end(pid_of(bad))
+    assert ends_within(pid_of(bad), seconds=5)
     after = play(pool.make(), "look")
     assert after.stop is StopReason.STEP_LIMIT
     assert pid_of(bad) == pid_of(good) != pid_of(after)
@@ -141,9 +127,9 @@ def test_what_a_world_prints_is_no_answer_and_fills_no_disk(pool: WorkerPool) ->
 def test_what_a_world_started_ends_with_it(pool: WorkerPool) -> None:
     played = play(pool.make(), "bear", "exit")
     child = int(played.turns[0].outcome.observation)
-    assert await_end(child)
+    assert ends_within(child, seconds=5)
     other = play(pool.make(), "bear", "hang", timeout_s=5.0)
-    assert await_end(int(other.turns[0].outcome.observation))
+    assert ends_within(int(other.turns[0].outcome.observation), seconds=5)
 
 
 def test_episodes_side_by_side_have_processes_of_their_own(pool: WorkerPool) -> None:
@@ -163,7 +149,7 @@ def test_a_closed_pool_leaves_no_process(pool: WorkerPool) -> None:
     pid = pid_of(play(pool.make(), "look"))
     assert is_alive(pid)
     pool.close()
-    assert await_end(pid)
+    assert ends_within(pid, seconds=5)
 
 
 _PLAYER = """
@@ -200,11 +186,8 @@ def test_no_world_outlives_a_player_that_is_killed(doing: str) -> None:
     player.send_signal(signal.SIGKILL)
     player.wait()
     player.stdout.close()
-    assert await_end(world)
-    if doing == "hang":
-        assert await_end(child)
-    elif is_alive(child):
-        os.kill(child, signal.SIGKILL)
+    assert ends_within(world, seconds=5)
+    assert ends_within(child, seconds=5)
 
 
 def test_no_world_outlives_a_player_that_ends() -> None:
@@ -216,4 +199,4 @@ def test_no_world_outlives_a_player_that_ends() -> None:
         timeout=60,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[4])},
     )
-    assert all(await_end(int(pid)) for pid in done.stdout.split())
+    assert all(ends_within(int(pid), seconds=5) for pid in done.stdout.split())
