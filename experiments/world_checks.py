@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dyna.config import WorldConfig
-from dyna.plugins import build
+from dyna.plugins import build, resolve
 from dyna.protocols import HasExpert, HasSplits, World
 from dyna.rollout import EpisodeSpec
-from dyna.testing import WORLD_CHECKS, Play, check_world_ends
+from dyna.testing import WORLD_CHECKS, Play, check_step_limit, check_world_ends
 from dyna.types import Task, Trajectory
 from experiments.collecting.config import CollectConfig
 from experiments.collecting.players import play_parts
@@ -45,6 +47,14 @@ def check_contract(config: WorldConfig, *, split: str, console: Console) -> bool
     def remake() -> World:
         return build("environments", config)
 
+    def limited(max_turns: int) -> World:
+        return build(
+            "environments", replace(config, params={**config.params, "max_turns": max_turns})
+        )
+
+    if "max_turns" in inspect.signature(resolve("environments", config.name)).parameters:
+        limit = partial(check_step_limit, limited, split=first)
+        kept &= _say("its own step limit holds", limit, console=console)
     ends = partial(check_world_ends, remake, split=first)
     return kept & _say("closing it leaves nothing behind", ends, console=console)
 

@@ -22,7 +22,12 @@ from dyna.testing.parts import (
     check_world_model,
     check_world_model_learner,
 )
-from dyna.testing.worlds import WORLD_CHECKS, check_world, check_world_ends
+from dyna.testing.worlds import (
+    WORLD_CHECKS,
+    check_step_limit,
+    check_world,
+    check_world_ends,
+)
 
 __all__ = [
     "GARBAGE",
@@ -36,6 +41,7 @@ __all__ = [
     "check_policy",
     "check_replay_buffer",
     "check_stateful",
+    "check_step_limit",
     "check_world",
     "check_world_ends",
     "check_world_model",

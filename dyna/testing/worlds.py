@@ -20,11 +20,14 @@ from dyna.protocols import (
 )
 from dyna.testing.envs import Play, check_garbage, check_repeats, choices, plain
 from dyna.testing.leftovers import Leftovers
+from dyna.testing.outcomes import GARBAGE
 from dyna.testing.requirements import is_a, must_refuse, name_of, require
-from dyna.types import Action, Context, Outcome, Start, Task, Turn
+from dyna.types import Action, Context, Outcome, Start, StopReason, Task, Turn
 
 _NUM_CLONED = 5
 """Commands that a clone and the env it was taken from are both given."""
+_LIMIT = 3
+"""Turns of a world whose own limit is tried."""
 
 
 def check_world(
@@ -71,6 +74,34 @@ def check_world_ends(make: Callable[[], World], *, split: str = "train") -> None
     del world
     left = Leftovers.after(before)
     require(not left, f"closing the world must end what it started; it left {left}")
+
+
+def check_step_limit(make: Callable[[int], World], *, split: str = "train") -> None:
+    """A world of `max_turns` turns ends an episode in which nothing happens after just as many.
+
+    Example: `check_step_limit(lambda max_turns: MyWorld(max_turns=max_turns))`
+    """
+    world = make(_LIMIT)
+    (task,) = world.tasks(split=split, num=1)
+
+    async def idle() -> list[Outcome]:
+        env = world.make()
+        await env.reset(task)
+        answers = await _say(env, commands=[GARBAGE[2]] * (_LIMIT + 1))
+        await env.close()
+        return answers
+
+    answers = asyncio.run(idle())
+    if isinstance(world, Closeable):
+        world.close()
+    over = answers[-1].terminated or (
+        len(answers) == _LIMIT and answers[-1].stop is StopReason.STEP_LIMIT
+    )
+    require(
+        over,
+        f"a world with max_turns={_LIMIT} must end an idle episode STEP_LIMIT at turn {_LIMIT}; "
+        f"it went on for {len(answers)} turns and said {answers[-1].stop}",
+    )
 
 
 def _check_tasks(world: World, play: Play) -> None:
@@ -241,4 +272,10 @@ WORLD_CHECKS: Mapping[str, WorldCheck] = {
 }
 """What `check_world` checks, by name; each raises `AssertionError`."""
 
-__all__ = ["WORLD_CHECKS", "WorldCheck", "check_world", "check_world_ends"]
+__all__ = [
+    "WORLD_CHECKS",
+    "WorldCheck",
+    "check_step_limit",
+    "check_world",
+    "check_world_ends",
+]

@@ -10,7 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from dyna.testing import WORLD_CHECKS, Play, check_world, check_world_ends
+from dyna.envs.corridor import CorridorWorld
+from dyna.envs.household import HouseholdWorld
+from dyna.testing import (
+    WORLD_CHECKS,
+    Play,
+    check_step_limit,
+    check_world,
+    check_world_ends,
+)
 from dyna.types import Action, Context, Outcome, Start, StopReason, Task
 
 
@@ -171,3 +179,12 @@ def test_a_process_that_is_left_behind_is_found() -> None:
         check_world_ends(Littering)
     left[0].kill()
     left[0].wait()
+
+
+def test_a_step_limit_that_is_not_kept_is_found() -> None:
+    check_step_limit(lambda max_turns: HouseholdWorld(max_turns=max_turns))
+    check_step_limit(lambda max_turns: CorridorWorld(max_turns=max_turns))
+    with pytest.raises(AssertionError, match="went on for 4 turns and said None"):
+        check_step_limit(lambda max_turns: Counter())
+    with pytest.raises(AssertionError, match="went on for 2 turns and said step_limit"):
+        check_step_limit(lambda max_turns: HouseholdWorld(max_turns=max_turns - 1))
