@@ -79,8 +79,7 @@ class ToolBenchMirrorWorld:
         for name, value in (("num_tables", num_tables), ("max_observation", max_observation)):
             if value < 0:
                 raise ValueError(f"toolbench {name} must be >= 0, got {value}")
-        if max_turns not in (0, 1):
-            raise ValueError(f"toolbench_mirror has one turn: max_turns 0 or 1, got {max_turns}")
+        EpisodeClock(max_turns=max_turns)  # raises ValueError below 0; the one turn is the limit
         if bool(data) != bool(cache):
             raise ValueError(
                 "toolbench_mirror needs both `data` (StableToolBench's queries, for the documents) "

@@ -137,7 +137,7 @@ def test_recorded_pairs_come_from_the_users_cache(tmp_path: Path) -> None:
         ({"num_rows": 1}, "num_rows must be in"),
         ({"num_tables": -1}, "num_tables must be >= 0"),
         ({"max_observation": -1}, "max_observation must be >= 0"),
-        ({"max_turns": 3}, "has one turn"),
+        ({"max_turns": -1}, "max_turns must be >= 0"),
         ({"categories": ["x"]}, "categories must be among"),
     ],
 )
