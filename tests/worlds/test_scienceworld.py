@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -259,7 +260,8 @@ def test_tasks_of_others_are_refused(world: ScienceWorld) -> None:
             world.fingerprint(other)
     with pytest.raises(ValueError, match="has only"):
         world.tasks(split="train", num=10_000)
-    for params in ({"admissible": "yes"}, {"heap_mb": 1}, {"step_timeout_s": 0.0}):
+    wrong: list[dict[str, Any]] = [{"admissible": "yes"}, {"heap_mb": 1}, {"step_timeout_s": 0.0}]
+    for params in wrong:
         with pytest.raises(ValueError, match=next(iter(params))):
             ScienceWorld(**params)
 

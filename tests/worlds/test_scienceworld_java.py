@@ -18,9 +18,8 @@ from tests.worlds.playing import ends_within, is_alive
 
 pytest.importorskip("scienceworld", reason="the scienceworld extra is not installed")
 
-from dyna.envs.jvm import Jvm
 from dyna.envs.scienceworld import JavaError, ScienceWorld, ScienceWorldEnv
-from dyna.envs.scienceworld.host import JavaOptions
+from dyna.envs.scienceworld.host import JavaOptions, start_java
 from dyna.testing import check_world_ends
 from dyna.types import Action, Outcome
 
@@ -227,4 +226,4 @@ def test_a_hanging_java_fails_its_episode_and_no_other(world: ScienceWorld) -> N
 
 def test_a_java_that_cannot_start_says_why() -> None:
     with pytest.raises(JavaError, match=r"did not start[\s\S]*heap"):
-        Jvm(java="java", heap_mb=10**9, timeout_s=5)
+        start_java(JavaOptions(java="java", heap_mb=10**9, timeout_s=5))

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -354,7 +355,7 @@ def digest_of(packed: bytes, path: Path) -> str:
     return parts.hexdigest()
 
 
-def tell_in_process(folder: Path, *, hash_seed: str, warm: bool) -> dict[str, object]:
+def tell_in_process(folder: Path, *, hash_seed: str, warm: bool) -> dict[str, Any]:
     """What a fresh process makes and plays: run this file as a program."""
     done = subprocess.run(
         [sys.executable, __file__, str(int(warm))],
@@ -371,7 +372,7 @@ def tell_in_process(folder: Path, *, hash_seed: str, warm: bool) -> dict[str, ob
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def tell(*, warm: bool) -> dict[str, object]:
+def tell(*, warm: bool) -> dict[str, Any]:
     world = TextWorldWorld(challenge="tw-cooking", settings={"recipe": 2, "take": 2, "go": 1})
     task, other = world.tasks(split="train", num=2)
     if warm:

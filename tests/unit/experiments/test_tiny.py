@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from transformers import PreTrainedModel
 
 from dyna.config import ModelConfig, RunConfig
 from dyna.configuring import ConfigError, load, load_saved
@@ -121,6 +122,12 @@ def test_a_plan_measures_a_model_like_the_one_of_the_run(
     assert not list(tmp_path.iterdir())
 
 
+def embedding_rows(model: PreTrainedModel) -> torch.Tensor:
+    rows = model.get_input_embeddings().weight
+    assert isinstance(rows, torch.Tensor)
+    return rows
+
+
 def test_what_the_base_knows_is_kept_and_new_words_differ() -> None:
     base = ModelConfig(path=BASE_MODEL)
     model, old = load_model(base), load_tokenizer(base)
@@ -128,8 +135,8 @@ def test_what_the_base_knows_is_kept_and_new_words_differ() -> None:
         [["You move the zorblax 1 to the kitchen of gloom, a kitchen, gloom"]] * 4
     )
     made = transfer_vocabulary(model, old=old, new=new, max_context=2048)
-    rows = made.get_input_embeddings().weight
-    theirs = model.get_input_embeddings().weight
+    rows = embedding_rows(made)
+    theirs = embedding_rows(model)
     assert torch.equal(rows[new.get_vocab()["<|end|>"]], theirs[old.get_vocab()["<|end|>"]])
     words = [new.get_vocab()[token] for token in ("zorblax", "kitchen", "gloom")]
     likeness = torch.nn.functional.cosine_similarity(rows[words][:, None], rows[words][None], dim=2)
@@ -142,7 +149,7 @@ def test_what_the_base_knows_is_kept_and_new_words_differ() -> None:
     )
     assert made.config.max_position_embeddings == 2048
     again = transfer_vocabulary(model, old=old, new=new, max_context=2048)
-    assert torch.equal(again.get_input_embeddings().weight, rows)
+    assert torch.equal(embedding_rows(again), rows)
 
 
 def test_a_random_beginning_shares_nothing_with_the_base() -> None:
