@@ -21,7 +21,7 @@ TOKENIZER = train_open_tokenizer(PAGES, min_count=3)
 
 def pieces(text: str) -> list[str]:
     ids = TOKENIZER.encode(text, add_special_tokens=False)
-    return [TOKENIZER.decode([i]) for i in ids]
+    return [str(TOKENIZER.decode([i])) for i in ids]
 
 
 def test_fields_and_titles_are_one_token_each() -> None:
@@ -42,7 +42,7 @@ def test_a_word_is_the_same_token_wherever_it_stands() -> None:
 def test_a_phrase_of_one_episode_alone_stays_words() -> None:
     often = [["The fountain of the north is dry."] * 9, *[["The well is dry."]] * 3]
     tokenizer = train_open_tokenizer(often)
-    vocabulary = {tokenizer.decode([i]) for i in range(len(tokenizer))}
+    vocabulary = {str(tokenizer.decode([i])) for i in range(len(tokenizer))}
     assert "The well is dry." in vocabulary
     assert "The fountain of the north is dry." not in vocabulary
 

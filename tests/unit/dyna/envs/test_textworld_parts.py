@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -88,9 +89,7 @@ def test_every_bucket_gets_games() -> None:
     assert buckets == set(range(NUM_BUCKETS))
 
 
-def _game(
-    *, key_in: str = "c_0", names: tuple[str, str] = ("trunk", "drawer")
-) -> dict[str, object]:
+def _game(*, key_in: str = "c_0", names: tuple[str, str] = ("trunk", "drawer")) -> dict[str, Any]:
     def fact(name: str, *things: str) -> dict[str, object]:
         return {"name": name, "arguments": [{"name": t, "type": t[0]} for t in things]}
 
