@@ -95,8 +95,12 @@ SIMPLIFICATIONS = (
 def choose_types(names: Sequence[str], *, preset: str) -> tuple[TaskType, ...]:
     """The task types by name or number (empty: all of the preset), in the paper's order.
 
-    Raises `ValueError` for an unknown name, and for names together with a preset of its own.
+    Raises `ValueError` for an unknown name, and for names together with a preset of its own,
+    `TypeError` for what is no list.
     """
+    given: object = names  # it comes from YAML
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"scienceworld tasks must be a list of names, got {names!r}")
     if preset not in PRESETS:
         raise ValueError(f"scienceworld preset must be one of {list(PRESETS)}, got {preset!r}")
     if not names:

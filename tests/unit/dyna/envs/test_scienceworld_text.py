@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dyna.envs.scienceworld.hidden_state import (
@@ -63,6 +65,12 @@ def test_the_first_tasks_of_a_split_are_of_all_types() -> None:
 def test_unknown_tasks_are_refused_by_name(names: list[str], preset: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         choose_types(names, preset=preset)
+
+
+@pytest.mark.parametrize("names", [7, "melt", {"melt": 1}])
+def test_tasks_that_are_no_list_are_refused(names: Any) -> None:
+    with pytest.raises(TypeError, match="tasks must be a list of names"):
+        choose_types(names, preset="all")
 
 
 def test_tasks_may_be_named_by_number() -> None:
