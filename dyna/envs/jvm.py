@@ -5,8 +5,8 @@ pipe is close-on-exec and a forked child closes its copy at once. The heap is ca
 world prints in Java is written anywhere, and only who holds the token may call.
 """
 
-# py4j carries no types: what crosses its gateway is unknown to the checker.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# py4j comes with an extra and carries no types: what crosses its gateway is unknown to the checker.
+# pyright: reportMissingImports=false, reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
 
 It counts down from the seed; `move` must be `down` or `hide`, and other words are refused.
 """
+# Its libraries come with an extra.
+# pyright: reportMissingImports=false
 
 from __future__ import annotations
 

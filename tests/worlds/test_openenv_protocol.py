@@ -1,4 +1,6 @@
 """Our OpenEnv server message by message, as a client that is not ours would write them."""
+# Its libraries come with an extra.
+# pyright: reportMissingImports=false
 
 from __future__ import annotations
 
