@@ -39,6 +39,15 @@ class Backend(StrEnum):
     """RLlib actors on this machine or a cluster."""
 
 
+class Sharding(StrEnum):
+    """How several learners hold one model."""
+
+    NONE = "none"
+    """Each holds all of it; gradients are added up."""
+    FSDP = "fsdp"
+    """Each holds its share of weights, gradients and optimizer state (FSDP2)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginConfig:
     name: str = ""
@@ -78,6 +87,28 @@ class WorldConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoRAConfig:
+    """Low-rank adapters (Hu et al., arXiv 2106.09685) in place of training every weight."""
+
+    rank: int = 0
+    """0 trains every weight."""
+    alpha: float = 32.0
+    """The adapter's product is scaled by `alpha / rank`."""
+    target_modules: list[str] = field(
+        default_factory=lambda: [
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "o_proj",
+            "gate_proj",
+            "up_proj",
+            "down_proj",
+        ]
+    )
+    """Linear layers that get one, by the last part of their names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     path: str = "base"
     """`base` (the small checkpoint in the package), `tiny` (that checkpoint in the words of the
@@ -86,16 +117,36 @@ class ModelConfig:
     """Of the weights: `float32` or `bfloat16`."""
     max_context: int = 640
     """Tokens of transcript kept; an episode that outgrows them is cut."""
+    device: str = "auto"
+    """`auto` (the process's first GPU if it has one, else the CPU), `cpu`, `cuda`, `cuda:1`, ..."""
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     name: str = "transformers"
-    """The text generator: an alias or `package.module:Name`."""
+    """The text generator: `transformers`, `vllm`, `openai`, or `package.module:Name`."""
     params: dict[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments of the engine."""
     max_batch: int = 64
     """Conversations decoded together; more wait for a free row."""
+    num_actors: int = 0
+    """Engine actors of each model, which all rollout actors share; 0 gives every rollout actor
+    engines of its own. Needs `runtime.backend=rllib`."""
+    shared: bool = False
+    """One engine holds policy and world model as two LoRA adapters over one base."""
+    tensor_parallel: int = 1
+    """GPUs over which one engine spreads its model."""
+    num_gpus: float = 0.0
+    """GPUs of each engine actor: its `tensor_parallel`, or a fraction of one that it shares."""
+    num_cpus: float = 1.0
+    """CPUs of each engine actor."""
+    start_timeout_s: float = 600.0
+    """Seconds until an engine actor must be ready to answer."""
+    request_timeout_s: float = 300.0
+    """Seconds without any progress after which an engine is taken for hung and replaced."""
+    sleeps: bool = False
+    """Free the engine's GPU memory while a learner on the same GPU steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +165,11 @@ class OptimizerConfig:
     """Gradients are scaled down to this norm."""
     tokens_per_batch: int = 4096
     """Tokens of one optimizer step."""
+    tokens_per_pass: int = 4096
+    """Tokens of one forward and backward pass at most; a step adds up the gradients of as many
+    passes as it takes. A longer sample gets a pass of its own."""
+    gradient_checkpointing: bool = False
+    """Compute activations again on the way back instead of keeping them: less memory, more time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +203,9 @@ class PolicyLearnerConfig:
     """Passes over each batch of experience."""
     ref_kl: float = 0.0
     """Weight of the KL to the policy that cloning ended with."""
+    max_importance: float = 2.0
+    """Where the engine's probability of an action token differs from the learner's, because the
+    engine computes otherwise or was behind, its credit is weighed by their ratio, up to this."""
     imitation_epochs: int = 10
     """Passes of cloning over the demonstrations before the first round."""
     imitation_learning_rate: float = 1e-3
@@ -241,6 +300,9 @@ class ImaginationConfig:
     """A prediction less sure than this ends the dream untrusted."""
     min_win_confidence: float = 0.0
     """A predicted success less sure than this ends the dream untrusted."""
+    max_staleness: int = 0
+    """Policy updates by which an imagined action may be older than the policy that learns from
+    it. 0 imagines and learns by turns; above, imagination goes on while the learner steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,8 +325,19 @@ class RuntimeConfig:
     backend: Backend = Backend.LOCAL
     num_env_runners: int = 0
     """Rollout actors; 0 plays in the driver."""
+    cpus_per_env_runner: float = 1.0
+    gpus_per_env_runner: float = 0.0
+    """For engines inside rollout actors; with engine actors they need none."""
     num_learners: int = 0
     """Learner actors; 0 learns in the driver."""
+    gpus_per_learner: float = 0.0
+    """A fraction lets a learner share its GPU with an engine actor."""
+    sharding: Sharding = Sharding.NONE
+    """How several learners hold a model."""
+    placement_timeout_s: float = 120.0
+    """Seconds until the cluster must have room for the run's engine actors."""
+    engine_group: str = ""
+    """The name under which rollout actors find the run's engine actors; set by the run itself."""
     threads: int = 1
     """CPU threads of torch in each process."""
     address: str = ""

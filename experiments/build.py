@@ -18,10 +18,12 @@ import torch
 from agents.learner import LLMPolicyLearner
 from dyna.config import PluginConfig, PolicyConfig, RunConfig
 from dyna.crew import LocalCrew
+from dyna.engines.making import make_engines
 from dyna.ledger import Ledger
 from dyna.loop import Crew, DynaLoop, Journal, SilentWatch
 from dyna.plugins import build, resolve
 from dyna.protocols import (
+    Engine,
     HasExpert,
     HasExplorer,
     Policy,
@@ -47,7 +49,7 @@ def build_player(config: RunConfig) -> Player:
     """World, policies, world model and engines, with the weights that the config names."""
     torch.set_num_threads(config.runtime.threads)
     world: World = build("environments", config.world)
-    stores: dict[str, Any] = {}
+    stores = _engines(config)
     policy = build(
         "policies",
         _without_prompt(config.policy) if _is_language(config, POLICY) else config.policy,
@@ -211,18 +213,17 @@ def _is_language(config: RunConfig, role: str) -> bool:
     return "engine" in inspect.signature(resolve(kind, section.name)).parameters
 
 
-def _language(config: RunConfig, role: str, *, stores: dict[str, Any]) -> dict[str, Any]:
-    """An engine and a renderer for a part that takes them; the engine is put into `stores`."""
+def _engines(config: RunConfig) -> dict[str, Engine]:
+    """By role, for the parts that are language models."""
+    models = {POLICY: config.policy.model, WORLD_MODEL: config.world_model.model}
+    spoken = {role: model for role, model in models.items() if _is_language(config, role)}
+    return make_engines(config.engine, models=spoken) if spoken else {}
+
+
+def _language(config: RunConfig, role: str, *, stores: Mapping[str, Engine]) -> dict[str, Any]:
+    """An engine and a renderer for a part that takes them."""
     if not _is_language(config, role):
         return {}
-    section = config.policy if role == POLICY else config.world_model
-    stores[role] = build(
-        "engines",
-        config.engine,
-        model=load_model(section.model),
-        max_batch=config.engine.max_batch,
-        max_context=section.model.max_context,
-    )
     return {"engine": stores[role], "renderer": build_renderer(config, role)}
 
 

@@ -111,7 +111,7 @@ def freeze(config: RunConfig) -> dict[str, Any]:
 
 def thaw(values: Mapping[str, Any]) -> RunConfig:
     """The `RunConfig` that `freeze` was given. Raises `TypeError` for an unknown key."""
-    return _section(RunConfig, values=values)
+    return thaw_section(RunConfig, values=values)
 
 
 def _plain(value: Any) -> Any:
@@ -124,13 +124,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _section(kind: Any, *, values: Mapping[str, Any]) -> Any:
+def thaw_section(kind: Any, *, values: Mapping[str, Any]) -> Any:
+    """One section of it, such as `ModelConfig`, from its plain values."""
     hints = get_type_hints(kind)
     fields: dict[str, Any] = {}
     for key, value in values.items():
         hint = hints.get(key)
         if is_dataclass(hint):
-            fields[key] = _section(hint, values=value)
+            fields[key] = thaw_section(hint, values=value)
         elif isinstance(hint, type) and issubclass(hint, Enum):
             fields[key] = hint(value)
         else:

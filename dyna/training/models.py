@@ -91,7 +91,29 @@ def load_model(config: ModelConfig) -> PreTrainedModel:
             "its config.json and its safetensors belong to different models: save it again"
         )
     _check_context(model, config=config)
-    return model.eval()
+    return model.to(find_device(config.device)).eval()
+
+
+def find_device(name: str) -> torch.device:
+    """The device called `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises `ConfigError` for a name that is none, and for a GPU that this process cannot see.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"model.device must be `auto`, `cpu`, `cuda` or `cuda:N`, got {name!r}"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"model.device is {name!r}, and this process sees {torch.cuda.device_count()} GPUs; "
+            "use `auto`, or give its actor one (engine.num_gpus, runtime.gpus_per_learner, "
+            "runtime.gpus_per_env_runner)"
+        )
+    return device
 
 
 @contextmanager
