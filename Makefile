@@ -21,7 +21,7 @@ export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test setup-worlds test-worlds lint format types bench bench-worlds clean
+.PHONY: help setup train test setup-worlds test-worlds test-cluster lint format types bench bench-worlds clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ setup-worlds: setup ## Install what the real worlds need beside it (a C++ compil
 
 test-worlds: setup-worlds ## Run the tests of the real worlds, against the real packages.
 	$(BIN)/python -m pytest tests/worlds tests/differential $(ARGS)
+
+test-cluster: setup ## Run the tests on several Ray nodes: kills, hangs, ssh, `ray submit`.
+	$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
 lint: setup ## Check style and formatting.
 	$(BIN)/ruff check .
