@@ -119,8 +119,8 @@ def opened(
             journal.flush()
             player.crew.close()
         return
+    from dyna.cluster.connection import connect, disconnect
     from dyna.rllib import Dyna, DynaConfig
-    from dyna.rllib.cluster import connect, disconnect
 
     started = connect(config.runtime)
     settings = DynaConfig().dyna(run_config=config, build="experiments.build")

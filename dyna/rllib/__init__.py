@@ -1,8 +1,8 @@
 """The Dyna loop on Ray RLlib: `Dyna(Algorithm)` and `DynaConfig(AlgorithmConfig)`.
 
 RLlib carries distribution, restarts, metrics, checkpoints and Tune; nothing outside this package
-imports it. The two names are loaded when first asked for, so that `dyna.rllib.cluster` can set up
-Ray's environment before Ray itself is imported.
+imports it. The two names are loaded when first asked for, so that `dyna.cluster.connection` can
+set up Ray's environment before Ray itself is imported.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def play_parts(
 def _on_ray(
     parts: Sequence[Part], *, config: CollectConfig, behaviors: Sequence[str]
 ) -> Iterator[Played]:
-    from dyna.rllib.cluster import connect, disconnect
+    from dyna.cluster.connection import connect, disconnect
 
     num = min(config.num_workers, len(parts))
     started = connect(RuntimeConfig(num_env_runners=num, address=config.address))

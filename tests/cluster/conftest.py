@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dyna.cluster.connection import connect, disconnect
 from dyna.config import RuntimeConfig
-from dyna.rllib.cluster import connect, disconnect
 from dyna.testing import byte_tokenizer, tiny_model
 
 # Read when Ray is imported, which test modules do before any fixture runs. Ray makes its workers

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.ray
 _GO_ON = """
 import json, sys
 from dyna.config import RuntimeConfig
-from dyna.rllib.cluster import connect
+from dyna.cluster.connection import connect
 connect(RuntimeConfig(address=sys.argv[2]))
 from dyna.rllib import Dyna
 from tests.cluster.test_rllib_checkpoint import fingerprint

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from dyna.cluster.connection import connect
 from dyna.config import Backend, PluginConfig, RunConfig, RuntimeConfig
-from dyna.rllib.cluster import connect
 from dyna.rllib.parts import find_factory, freeze, thaw
 
 

@@ -80,7 +80,7 @@ def _keep_to_loopback() -> None:
     if "ray" in sys.modules and os.environ.get(_LOOPBACK_ONLY) != "0":
         _log.warning(
             "ray was imported before %s=0 was set: its ports may listen on all interfaces; import "
-            "dyna.rllib.cluster and call connect() first, or set it in the environment",
+            "dyna.cluster.connection and call connect() first, or set it in the environment",
             _LOOPBACK_ONLY,
         )
     os.environ[_LOOPBACK_ONLY] = "0"
