@@ -19,7 +19,8 @@ class LLMPolicy:
     Example: `LLMPolicy(engine, renderer=renderer, actions=ActionMode.ADMISSIBLE)`
 
     The sampled tokens and their log-probs stay with the action, as sampled, even when the model
-    did not finish. Raises `ContextOverflow` when the transcript leaves no room for an action.
+    did not finish, and so does the version of the weights that said them, which may change within
+    an episode. Raises `ContextOverflow` when the transcript leaves no room for an action.
     """
 
     def __init__(
@@ -84,5 +85,5 @@ class LLMPolicy:
             text="" if text == command else text,
             token_ids=completion.token_ids,
             log_probs=completion.log_probs,
-            policy_version=self.version,
+            policy_version=completion.weights_version,
         )

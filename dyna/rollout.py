@@ -306,11 +306,12 @@ async def rollout(
         first = errors.exceptions[0]
         raise first from first.__cause__
     played = [results[index] for index in range(len(specs))]
-    _warn_of_failures(played)
+    warn_of_failures(played)
     return played
 
 
-def _warn_of_failures(played: Sequence[Trajectory]) -> None:
+def warn_of_failures(played: Sequence[Trajectory]) -> None:
+    """Log each kind of failure among them, once."""
     failed = [t for t in played if t.stop.is_failure]
     kinds = Counter((t.stop, t.error) for t in failed)
     for (stop, error), count in kinds.most_common(_NUM_TOLD):
@@ -382,4 +383,5 @@ __all__ = [
     "gather_groups",
     "play_episode",
     "rollout",
+    "warn_of_failures",
 ]

@@ -50,7 +50,9 @@ def test_the_request_names_conversation_seed_and_temperature() -> None:
         asked.append(request)
         return RENDERER.encode_action("look")
 
-    policy = LLMPolicy(ScriptedEngine(reply), RENDERER, temperature=0.7, version=4)
+    engine = ScriptedEngine(reply)
+    engine.load_weights({}, version=4)
+    policy = LLMPolicy(engine, RENDERER, temperature=0.7)
     assert isinstance(policy, Policy)
     action = asyncio.run(policy.act(context()))
     asyncio.run(policy.act(context(greedy=True)))
