@@ -20,12 +20,14 @@ class SiblingError(ImportError):
     """One of our names leads to somebody else's code."""
 
 
-def check_siblings() -> None:
+def check_siblings(*, workers_look_in: Path | None = None) -> None:
     """Raise `SiblingError`, naming the culprit, unless all four packages are ours.
 
     Two things are checked, because each misses what the other sees: that the four come from one
     folder (a foreign or shadowing package, a folder without `__init__.py`), and that no other
-    installed distribution claims one of the names (files of both mixed in one folder).
+    installed distribution claims one of the names (files of both mixed in one folder). With
+    `workers_look_in`, the folder that Ray's workers search before all others, it must not hold a
+    package of these names either.
     """
     home = Path(__file__).resolve().parent.parent
     owners = packages_distributions()
@@ -47,6 +49,12 @@ def check_siblings() -> None:
             raise SiblingError(
                 f"the package `{name}` must come from {home}, but Python finds {origin} first:"
                 " rename it, or take its folder off PYTHONPATH"
+            )
+        shadow = workers_look_in / name / "__init__.py" if workers_look_in else origin
+        if shadow.is_file() and shadow.resolve() != origin:
+            raise SiblingError(
+                f"Ray's workers would take the package `{name}` from {shadow.parent}, in the folder"
+                f" where the run is started: start it elsewhere, or rename that folder"
             )
 
 
