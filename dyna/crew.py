@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dyna.config import ImaginationConfig, WorldConfig
+from dyna.dream_thread import DreamThread
 from dyna.envs.isolation import EnvSource, isolate
 from dyna.imagination import Dream, dream_envs
 from dyna.protocols import Closeable, Policy, World, WorldModel
 from dyna.rollout import EpisodeSpec, Limits, rollout
+from dyna.streaming import DreamStream
 from dyna.types import Source, Trajectory
 
 
@@ -29,12 +32,15 @@ class LocalCrew:
     config: WorldConfig
     imagination: ImaginationConfig
     max_concurrent: int = 64
+    request_timeout_s: float = math.inf
+    """Seconds without any answer after which a stream's engines are taken for hung."""
     on_episode: Callable[[Trajectory], None] = _nothing
     publish_policy: Callable[[], None] = _nothing
     """Moves the learned weights to where `behaviors["policy"]` acts from."""
     publish_model: Callable[[], None] = _nothing
     _limits: Limits = field(init=False)
     _envs: EnvSource = field(init=False)
+    _dreamers: DreamThread | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._envs = isolate(self.world, config=self.config)
@@ -77,14 +83,46 @@ class LocalCrew:
         )
         return asyncio.run(episodes)
 
+    def stream(self, dreams: Sequence[Dream], *, groups_per_update: int) -> DreamStream:
+        return DreamStream(
+            dreams,
+            dreamers=self.open_dreamers(),
+            groups_per_update=groups_per_update,
+            max_staleness=self.imagination.max_staleness,
+            policy_version=lambda: self.behaviors["policy"].version,
+            on_episode=self.on_episode,
+        )
+
+    def open_dreamers(self) -> DreamThread:
+        """A thread that dreams; until it is closed, nobody else may use the engines."""
+        if self._dreamers is not None:
+            self._dreamers.close()
+        self._dreamers = DreamThread(
+            policy=self.behaviors["policy"],
+            model=self.model,
+            config=self.imagination,
+            max_concurrent=self.max_concurrent,
+            patience_s=self.request_timeout_s,
+        )
+        return self._dreamers
+
+    def between_steps(self, change: Callable[[], None]) -> None:
+        """Change what the engines hold: here, or between two steps of the thread that dreams."""
+        if self._dreamers is not None and self._dreamers.is_open:
+            self._dreamers.call(change)
+        else:
+            change()
+
     def share_policy(self) -> None:
-        self.publish_policy()
+        self.between_steps(self.publish_policy)
 
     def share_model(self) -> None:
-        self.publish_model()
+        self.between_steps(self.publish_model)
 
     def close(self) -> None:
-        """End the processes of the real world, and the world itself if it holds something."""
+        """End the dreams, the processes of the real world, and the world if it holds something."""
+        if self._dreamers is not None:
+            self._dreamers.close()
         self._envs.close()
         if isinstance(self.world, Closeable):
             self.world.close()

@@ -10,7 +10,7 @@ Sutton, "Dyna, an integrated architecture for learning, planning, and reacting" 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from dyna.ledger import Ledger
 from dyna.protocols import HasVariations, PolicyLearner, ReplayBuffer, World, WorldModelLearner
 from dyna.rollout import EpisodeSpec, check_policies, gather_groups
 from dyna.seeding import derive_seed
+from dyna.streaming import DreamStream
 from dyna.summary import summarize
 from dyna.types import Metrics, Source, Trajectory, TrajectoryGroup
 
@@ -33,6 +34,10 @@ class Crew(Protocol):
 
     def imagine(self, dreams: Sequence[Dream]) -> list[Trajectory]:
         """Play the current policy in the current world model."""
+        ...
+
+    def stream(self, dreams: Sequence[Dream], *, groups_per_update: int) -> DreamStream:
+        """Play them while the policy learns; groups come as they finish, in no other order."""
         ...
 
     def share_policy(self) -> None:
@@ -160,10 +165,10 @@ class DynaLoop:
         return metrics
 
     def _dream(self, round: int) -> Metrics:
-        """Imagine in batches, the policy learning after each from what it just dreamt."""
-        config, metrics = self.imagination, Metrics()
+        """Imagine, the policy learning from some of its dreams before it has the others."""
+        config = self.imagination
         if not config.episodes_per_round or not len(self.replay):
-            return metrics
+            return {}
         num_groups = -(-config.episodes_per_round // config.group_size)
         dreams = plan_dreams(
             self.replay.sample(num_groups * self.max_turns)[:num_groups],
@@ -175,18 +180,50 @@ class DynaLoop:
             seed=self.seed,
             round=round,
         )
+        groups_per_update = -(-num_groups // max(config.batches_per_round, 1))
+        dream = self._dream_while_learning if config.max_staleness else self._dream_by_turns
+        dreamt, metrics = dream(dreams, groups_per_update=groups_per_update)
+        return metrics | summarize(dreamt, source=Source.IMAGINED)
+
+    def _dream_by_turns(
+        self, dreams: Sequence[Dream], *, groups_per_update: int
+    ) -> tuple[list[Trajectory], Metrics]:
+        """In lock step: a batch is imagined, then learned from, then comes the next."""
         dreamt: list[Trajectory] = []
-        per_batch = -(-num_groups // max(config.batches_per_round, 1)) * config.group_size
+        metrics = Metrics()
+        per_batch = groups_per_update * self.imagination.group_size
         for first in range(0, len(dreams), per_batch):
             batch = dreams[first : first + per_batch]
             with self._phase("imagine", total=len(batch)):
                 imagined = self.crew.imagine(batch)
-            check_policies(imagined)
-            for trajectory in imagined:
-                self.ledger.enter(trajectory)
+            metrics |= self._learn_from_dreams(imagined)
             dreamt += imagined
-            metrics |= self._improve(gather_groups(imagined))
-        return metrics | summarize(dreamt, source=Source.IMAGINED)
+        return dreamt, metrics
+
+    def _dream_while_learning(
+        self, dreams: Sequence[Dream], *, groups_per_update: int
+    ) -> tuple[list[Trajectory], Metrics]:
+        """Asynchronously: as soon as enough groups for an update have ended, whichever they are."""
+        dreamt: list[Trajectory] = []
+        metrics = Metrics()
+        per_batch = groups_per_update * self.imagination.group_size
+        with closing(self.crew.stream(dreams, groups_per_update=groups_per_update)) as stream:
+            while True:
+                with self._phase("imagine", total=per_batch):
+                    imagined = stream.take()
+                if not imagined:
+                    break
+                metrics |= self._learn_from_dreams(imagined)
+                dreamt += imagined
+        for trajectory in stream.stale:
+            self.ledger.enter(trajectory)
+        return dreamt + stream.stale, metrics | stream.metrics()
+
+    def _learn_from_dreams(self, imagined: Sequence[Trajectory]) -> Metrics:
+        check_policies(imagined)
+        for trajectory in imagined:
+            self.ledger.enter(trajectory)
+        return self._improve(gather_groups(imagined))
 
     def _improve(self, groups: Sequence[TrajectoryGroup]) -> Metrics:
         with self._phase("improve"):

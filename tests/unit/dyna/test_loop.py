@@ -100,6 +100,7 @@ class Registrar:
         self._crew = crew
         self.asked: list[str] = []
         self.imagine = crew.imagine
+        self.stream = crew.stream
         self.share_policy = crew.share_policy
         self.share_model = crew.share_model
 
