@@ -22,6 +22,7 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from dyna.imagination import Dream
 from dyna.rllib.env_runner import DynaEnvRunner, Reply, Stamps
+from dyna.rllib.failures import LostRunnersError
 from dyna.rllib.parts import POLICY, ROLES, WORLD_MODEL, Player, Weights
 from dyna.rollout import EpisodeSpec
 from dyna.types import Metrics, Trajectory
@@ -35,10 +36,6 @@ _SLOW_PROBE_S = 2.0
 """When there is nothing to do but wait for them."""
 _MAX_ATTEMPTS = 10
 """Times that the same episodes are given out before something else must be wrong."""
-
-
-class LostRunnersError(RuntimeError):
-    """Too few rollout actors are alive, or they keep dying over the same episodes."""
 
 
 @dataclass(kw_only=True)

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import ray
+from ray.exceptions import NodeDiedError, RayActorError
 from ray.rllib.core.learner.learner_group import LearnerGroup
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dyna.rllib.failures import LostLearnerError
 from dyna.rllib.learner import TokenLearner
 from dyna.training.trainer import TokenTrainer
 from dyna.types import Metrics, TrainingSample
@@ -52,7 +54,7 @@ class RLlibTrainer(TokenTrainer):
     ) -> Metrics:
         """As `TokenTrainer.train`; `on_step` is called once, when all is done.
 
-        Raises `RuntimeError` when a learner died: resume from the last checkpoint.
+        Raises `LostLearnerError` when a learner died: resume from the last checkpoint.
         """
         arguments = {
             "epochs": epochs,
@@ -109,16 +111,17 @@ class RLlibTrainer(TokenTrainer):
     def _each(self, call: Callable[[TokenLearner], Any]) -> list[Any]:
         """The answers of all learners, in their order."""
         results = self._group.foreach_learner(cast(Any, call)).result_or_errors
-        errors = [result.get() for result in results if not result.ok]
+        errors = [cast(Exception, result.get()) for result in results if not result.ok]
+        # Those that survive the death of a peer report a broken connection.
+        deaths = [error for error in errors if isinstance(error, RayActorError | NodeDiedError)]
+        num_gone = len(deaths) + len(self._group) - len(results)
+        if num_gone:
+            raise LostLearnerError(
+                f"{num_gone} of {len(self._group)} learners of {self._role!r} died; resume from "
+                "the last checkpoint"
+            ) from next(iter(deaths), None)
         if errors:
-            raise RuntimeError(
-                f"a learner of {self._role!r} failed; resume from the last checkpoint"
-            ) from errors[0]
-        if len(results) < len(self._group):
-            raise RuntimeError(
-                f"{len(self._group) - len(results)} learners of {self._role!r} are gone; resume "
-                "from the last checkpoint"
-            )
+            raise RuntimeError(f"a learner of {self._role!r} failed") from errors[0]
         return [result.get() for result in results]
 
 
