@@ -213,6 +213,10 @@ class Completion:
     weights_version: int = 0
 
 
+class EngineLostError(RuntimeError):
+    """No engine answers any more: the fault of the machines, not of a policy or a world."""
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Generates text, many conversations at once."""
@@ -240,6 +244,7 @@ __all__ = [
     "Closeable",
     "Completion",
     "Engine",
+    "EngineLostError",
     "Env",
     "GenerationRequest",
     "HasCanonicalText",

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from dyna.protocols import Env, Policy
+from dyna.protocols import EngineLostError, Env, Policy
 from dyna.rendering import ContextOverflow
 from dyna.seeding import derive_seed
 from dyna.types import (
@@ -106,7 +106,8 @@ async def play_episode(
 
     A failure (see `StopReason.is_failure`) keeps the turns before it and drops the one in which
     it happened, so that no reward and no success can come from it. Raises `BrokenDreamError` when
-    the env of a dream breaks, and `asyncio.CancelledError` when the caller cancels.
+    the env of a dream breaks, `EngineLostError` when the policy's engine is gone, and
+    `asyncio.CancelledError` when the caller cancels.
     """
     turns = list(spec.prefix)
     start = Start(observation="")
@@ -204,6 +205,8 @@ async def _act(policy: Policy, *, context: Context) -> Action | None:
     except asyncio.CancelledError as error:
         _propagate_if_ours(error)
         raise _Failure(StopReason.POLICY_ERROR, "act was cancelled from within") from error
+    except EngineLostError:
+        raise
     except Exception as error:
         raise _Failure(StopReason.POLICY_ERROR, f"act raised {_describe(error)}") from error
     if not isinstance(cast(object, action), Action):

@@ -7,7 +7,6 @@ through a trainer; one that is a learner itself learns by itself; any other stay
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,9 +15,10 @@ from typing import Any
 import torch
 
 from agents.learner import LLMPolicyLearner
+from dyna.cluster.engines import player_engines
 from dyna.config import PluginConfig, PolicyConfig, RunConfig
 from dyna.crew import LocalCrew
-from dyna.engines.making import make_engines
+from dyna.engines.making import language_models
 from dyna.ledger import Ledger
 from dyna.loop import Crew, DynaLoop, Journal, SilentWatch
 from dyna.plugins import build, resolve
@@ -49,7 +49,7 @@ def build_player(config: RunConfig) -> Player:
     """World, policies, world model and engines, with the weights that the config names."""
     torch.set_num_threads(config.runtime.threads)
     world: World = build("environments", config.world)
-    stores = _engines(config)
+    stores = player_engines(config, models=language_models(config))
     policy = build(
         "policies",
         _without_prompt(config.policy) if _is_language(config, POLICY) else config.policy,
@@ -208,16 +208,7 @@ class FixedWorldModelLearner:
 
 
 def _is_language(config: RunConfig, role: str) -> bool:
-    section = config.policy if role == POLICY else config.world_model
-    kind = "policies" if role == POLICY else "world_models"
-    return "engine" in inspect.signature(resolve(kind, section.name)).parameters
-
-
-def _engines(config: RunConfig) -> dict[str, Engine]:
-    """By role, for the parts that are language models."""
-    models = {POLICY: config.policy.model, WORLD_MODEL: config.world_model.model}
-    spoken = {role: model for role, model in models.items() if _is_language(config, role)}
-    return make_engines(config.engine, models=spoken) if spoken else {}
+    return role in language_models(config)
 
 
 def _language(config: RunConfig, role: str, *, stores: Mapping[str, Engine]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
-from dyna.config import EngineConfig, ModelConfig
+from dyna.config import EngineConfig, ModelConfig, RunConfig
 from dyna.configuring import ConfigError
 from dyna.plugins import build, resolve
 from dyna.protocols import Engine
@@ -25,6 +25,19 @@ class HasAdapters(Protocol):
     def adapter(self, name: str) -> Engine:
         """The engine of one of them: its requests, its weights, its version."""
         ...
+
+
+def language_models(config: RunConfig) -> dict[str, ModelConfig]:
+    """By role, the models of those parts that take an `engine`; the others are none."""
+    parts = {
+        "policy": ("policies", config.policy),
+        "world_model": ("world_models", config.world_model),
+    }
+    return {
+        role: part.model
+        for role, (kind, part) in parts.items()
+        if "engine" in inspect.signature(resolve(kind, part.name)).parameters
+    }
 
 
 def make_engines(config: EngineConfig, *, models: Mapping[str, ModelConfig]) -> dict[str, Engine]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -27,7 +27,10 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from dyna import checkpoint, configuring
+from dyna.cluster.engine_pool import EnginePool
+from dyna.cluster.remote_engine import RemoteEngine
 from dyna.config import RunConfig
+from dyna.engines.making import language_models
 from dyna.files import read_json, write_json
 from dyna.rllib.crew import RLlibCrew
 from dyna.rllib.env_runner import DynaEnvRunner
@@ -123,6 +126,35 @@ class Dyna(Algorithm):
         return DynaConfig(algo_class=cls)
 
     def setup(self, config: Any) -> None:
+        self.engines = self._start_engines()
+        try:
+            self._set_up_run(config)
+        except BaseException:
+            if self.engines is not None:
+                self.engines.close()
+            raise
+
+    def cleanup(self) -> None:
+        """End every actor of the run."""
+        super().cleanup()
+        if self.engines is not None:
+            self.engines.close()
+
+    def _start_engines(self) -> EnginePool | None:
+        """The run's engine actors, which env runners look for as soon as they are made."""
+        settings = cast(DynaConfig, self.config)
+        config = thaw(settings.run_config)
+        if not config.engine.num_actors:
+            return None
+        pool = EnginePool(config, models=language_models(config))
+        runtime = replace(config.runtime, engine_group=pool.group)
+        settings = settings.copy(copy_frozen=False)
+        settings.run_config = freeze(replace(config, runtime=runtime))
+        settings.freeze()
+        self.config = settings
+        return pool
+
+    def _set_up_run(self, config: Any) -> None:
         super().setup(config)
         settings = cast(DynaConfig, self.config)
         self.run_config = thaw(settings.run_config)
@@ -133,6 +165,9 @@ class Dyna(Algorithm):
         self._rounds: Iterator[tuple[int, Metrics]] | None = None
         group = cast(EnvRunnerGroup, self.env_runner_group)
         runner = cast(DynaEnvRunner, group.local_env_runner)
+        for store in runner.player.stores.values():
+            if self.engines is not None and isinstance(store, RemoteEngine):
+                store.publish = self.engines.push
         self.crew = RLlibCrew(
             group=group,
             player=runner.player,
@@ -176,6 +211,8 @@ class Dyna(Algorithm):
             self._rounds = None
             raise
         self.round_metrics = metrics | self.crew.metrics()
+        if self.engines is not None:
+            self.round_metrics |= self.engines.metrics()
         for name, value in self.round_metrics.items():
             # RLlib's default is a moving average that takes a hundred rounds to move.
             self.metrics.log_value(("dyna", name), value, window=1)

@@ -20,6 +20,8 @@ from typing import Any, TypeVar, cast
 import ray
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
+from dyna.cluster.engine_actor import PushedWeights
+from dyna.cluster.remote_engine import RemoteEngine
 from dyna.imagination import Dream
 from dyna.rllib.env_runner import DynaEnvRunner, Reply, Stamps
 from dyna.rllib.failures import LostRunnersError
@@ -58,7 +60,8 @@ class RLlibCrew:
     num_replayed: int = 0
     """Episodes given out again since the start, because who had them died."""
     _pushed: dict[str, Any] = field(default_factory=dict[str, Any])
-    """By role, the reference to the weights that were pushed last."""
+    """By role, the reference to the weights that were pushed last, or the `PushedWeights` that
+    the engine actors have."""
     _stamps: Stamps = field(default_factory=lambda: dict.fromkeys(ROLES, 0))
     _num_absent: int = 0
 
@@ -125,7 +128,10 @@ class RLlibCrew:
         """Give every actor the live weights; returns when all have them."""
         if not self._is_remote or role not in self.published:
             return
-        self._pushed[role] = ray.put(self.published[role]())
+        store = self.player.stores[role]
+        self._pushed[role] = (
+            store.pushed if isinstance(store, RemoteEngine) else ray.put(self.published[role]())
+        )
         self._stamps[role] += 1
         self.revive()
         self._load([role], ids=self._healthy_ids())
@@ -236,7 +242,7 @@ def _imagine(runner: DynaEnvRunner, *, asked: list[Dream], stamps: Stamps) -> Re
 
 
 def _load(runner: DynaEnvRunner, *, role: str, ref: Any, stamp: int) -> Reply:
-    weights: Weights = ray.get(ref)
+    weights: Weights | PushedWeights = ref if isinstance(ref, PushedWeights) else ray.get(ref)
     return runner.load(role, weights=weights, stamp=stamp)
 
 

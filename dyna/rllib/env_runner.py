@@ -15,11 +15,13 @@ import os
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 
+from dyna.cluster.engine_actor import PushedWeights
+from dyna.cluster.remote_engine import RemoteEngine
 from dyna.imagination import Dream
 from dyna.rllib.parts import POLICY, ROLES, Player, Weights, find_factory, thaw
 from dyna.rollout import EpisodeSpec
@@ -73,11 +75,15 @@ class DynaEnvRunner(EnvRunner, Checkpointable):
         self.num_env_steps_sampled_lifetime += sum(len(t.new_turns) for t in played)
         return Reply(worker_index=index, trajectories=tuple(played))
 
-    def load(self, role: str, *, weights: Weights, stamp: int) -> Reply:
-        """Take the weights that the driver pushes."""
+    def load(self, role: str, *, weights: Weights | PushedWeights, stamp: int) -> Reply:
+        """Take the weights that the driver pushes; of shared engines, which ones to ask for."""
         index = int(self.worker_index or 0)
         try:
-            self.player.stores[role].load_weights(weights.tensors, version=weights.version)
+            store = self.player.stores[role]
+            if isinstance(weights, Weights):
+                store.load_weights(weights.tensors, version=weights.version)
+            else:
+                cast(RemoteEngine, store).follow(weights)
             if role == POLICY:
                 self.player.crew.behaviors["policy"].version = weights.version
         except Exception:

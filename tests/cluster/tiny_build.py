@@ -13,8 +13,10 @@ from agents.algorithms.grpo import GRPO
 from agents.learner import LLMPolicyLearner
 from agents.llm import LLMPolicy
 from agents.scripted import ExpertPolicy, RandomPolicy
+from dyna.cluster.engines import player_engines
 from dyna.config import (
     ActionMode,
+    EngineConfig,
     ImaginationConfig,
     ModelConfig,
     OptimizerConfig,
@@ -27,7 +29,7 @@ from dyna.config import (
     WorldModelLearnerConfig,
 )
 from dyna.crew import LocalCrew
-from dyna.engines.transformers import TransformersEngine
+from dyna.engines.making import language_models
 from dyna.envs.corridor import CorridorWorld
 from dyna.imagination import Dream
 from dyna.ledger import Ledger
@@ -39,7 +41,7 @@ from dyna.rllib.parts import POLICY, WORLD_MODEL, Player, Run, Weights
 from dyna.rollout import EpisodeSpec
 from dyna.seeding import derive_seed
 from dyna.summary import summarize
-from dyna.training.models import load_model, load_tokenizer
+from dyna.training.models import load_tokenizer
 from dyna.training.trainer import TokenTrainer
 from dyna.types import Context, Metrics, Source, Trajectory
 from worldmodels.learner import LLMWorldModelLearner
@@ -57,6 +59,7 @@ def tiny_config(
         seed=3,
         rounds=3,
         output=output,
+        engine=EngineConfig(max_batch=16),
         world=WorldConfig(name="corridor", max_turns=3, params={"num_doors": 2}),
         policy_learner=PolicyLearnerConfig(
             optimizer=optimizer, imitation_epochs=1, ref_kl=0.05, demonstration_weight=0.1
@@ -76,10 +79,7 @@ def tiny_config(
 
 def build_player(config: RunConfig) -> Player:
     renderer = _renderer(config.policy.model)
-    engines = {
-        POLICY: _engine(config.policy.model),
-        WORLD_MODEL: _engine(config.world_model.model),
-    }
+    engines = player_engines(config, models=language_models(config))
     crew = MortalCrew(
         world=CorridorWorld(num_doors=config.world.params["num_doors"], seed=config.seed),
         behaviors={
@@ -228,7 +228,3 @@ def _way_on(context: Context) -> str:
 
 def _renderer(model: ModelConfig) -> Renderer:
     return Renderer(load_tokenizer(model), max_context=model.max_context)
-
-
-def _engine(model: ModelConfig) -> TransformersEngine:
-    return TransformersEngine(load_model(model), max_batch=16, max_context=model.max_context)

@@ -1,0 +1,126 @@
+"""Where a run's engine actors stand: room for all of them is reserved at once, or refused.
+
+Each engine actor is one bundle of a placement group, so it is on one node with all its GPUs. In a
+Tune trial the trial's own group holds these bundles beside RLlib's.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.util.placement_group import (
+    PlacementGroup,
+    get_current_placement_group,
+    placement_group,
+    remove_placement_group,
+)
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from dyna.config import EngineConfig, RunConfig
+
+_log = logging.getLogger(__name__)
+
+Bundle = dict[str, float]
+"""Amounts of Ray's resources, such as `{"CPU": 1.0, "GPU": 1.0}`."""
+_ANYWHERE = -1
+"""In any bundle of the group that has room."""
+
+
+class PlacementError(RuntimeError):
+    """The cluster has no room for what the run asks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What is reserved for the engine actors."""
+
+    group: PlacementGroup
+    is_own: bool
+    """False in a Tune trial, whose group holds everything of the trial."""
+
+    def strategy(self, index: int) -> PlacementGroupSchedulingStrategy:
+        """Ray's scheduling strategy for engine actor `index`."""
+        return PlacementGroupSchedulingStrategy(
+            placement_group=self.group,
+            placement_group_bundle_index=index if self.is_own else _ANYWHERE,
+            placement_group_capture_child_tasks=True,
+        )
+
+    def release(self) -> None:
+        if self.is_own:
+            remove_placement_group(self.group)
+
+
+def engine_resources(engine: EngineConfig) -> Bundle:
+    """Of one engine actor."""
+    asked = {"CPU": engine.num_cpus, "GPU": engine.num_gpus}
+    # A bundle must ask for something; this little is never in anybody's way.
+    return {name: amount for name, amount in asked.items() if amount} or {"CPU": 0.001}
+
+
+def engine_bundles(config: RunConfig, *, num_roles: int) -> list[Bundle]:
+    """One for each engine actor of a run whose parts talk to engines in `num_roles` roles."""
+    per_role = 1 if config.engine.shared else num_roles
+    return [engine_resources(config.engine)] * (config.engine.num_actors * per_role)
+
+
+def reserve(config: RunConfig, *, num_roles: int, name: str) -> Room:
+    """Room for the run's engine actors.
+
+    Raises `PlacementError` when there is none within `runtime.placement_timeout_s`, and at once
+    where the cluster is this machine alone, which cannot grow.
+    """
+    bundles = engine_bundles(config, num_roles=num_roles)
+    current = get_current_placement_group()
+    if current is not None:
+        return Room(group=current, is_own=False)
+    timeout_s = config.runtime.placement_timeout_s
+    if not config.runtime.address and not _can_fit(bundles):
+        raise PlacementError(_refusal(bundles, waited_s=0.0))
+    group = placement_group(bundles, strategy="PACK", name=name)
+    if not group.wait(timeout_s):
+        remove_placement_group(group)
+        raise PlacementError(_refusal(bundles, waited_s=timeout_s))
+    return Room(group=group, is_own=True)
+
+
+def _can_fit(bundles: Sequence[Bundle]) -> bool:
+    """Whether the nodes could hold them, were nothing else running."""
+    left = [dict(node) for node in _nodes()]
+    for bundle in bundles:
+        for node in left:
+            if all(node.get(name, 0.0) >= amount for name, amount in bundle.items()):
+                for name, amount in bundle.items():
+                    node[name] -= amount
+                break
+        else:
+            return False
+    return True
+
+
+def _nodes() -> list[Mapping[str, float]]:
+    """The resources of each node that is alive."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _refusal(bundles: Sequence[Bundle], *, waited_s: float) -> str:
+    available: dict[str, Any] = ray.available_resources()
+    nodes = [_amounts(node) for node in _nodes()]
+    return (
+        f"no room for the run's {len(bundles)} engine actors, each with {_amounts(bundles[0])}"
+        + (f", within runtime.placement_timeout_s={waited_s:g}" if waited_s else "")
+        + f": the cluster has {len(nodes)} nodes ({'; '.join(nodes)}), of which "
+        f"{_amounts(available)} is free; lower engine.num_actors, engine.num_gpus or "
+        "engine.num_cpus, use engine.shared, or add nodes"
+    )
+
+
+def _amounts(resources: Mapping[str, float]) -> str:
+    shown = [f"{resources.get(name, 0.0):g} {name}" for name in ("CPU", "GPU") if name in resources]
+    return " and ".join(shown) or "neither CPU nor GPU"

@@ -1,0 +1,110 @@
+"""Engines in actors of their own, shared by all who play: the same experience, and no leftovers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from dyna.cluster.engine_actor import NAMESPACE
+from dyna.cluster.engine_pool import EnginePool
+from dyna.cluster.remote_engine import RemoteEngine, find_engines
+from dyna.config import RunConfig
+from dyna.engines.making import language_models
+from dyna.rllib import Dyna, DynaConfig
+from dyna.testing import check_engine
+from dyna.types import Trajectory
+from tests.cluster.tiny_build import tiny_config
+
+pytestmark = pytest.mark.ray
+
+
+def with_engines(config: RunConfig, *, num_actors: int = 2) -> RunConfig:
+    return replace(
+        config,
+        engine=replace(
+            config.engine,
+            num_actors=num_actors,
+            num_cpus=0.5,
+            request_timeout_s=20.0,
+            start_timeout_s=120.0,
+        ),
+    )
+
+
+def make(config: RunConfig) -> Dyna:
+    return Dyna(DynaConfig().dyna(run_config=config, build="tests.cluster.tiny_build"))
+
+
+def played(algorithm: Dyna, round: int) -> list[Trajectory]:
+    journal: Any = algorithm.run.loop.journal
+    return journal.played[round]
+
+
+def story(trajectories: list[Trajectory]) -> list[Any]:
+    """All that happened, but for log-probs, which differ in the last bits with batch mates."""
+    return [
+        (
+            *(t.id, t.group_id, t.start, t.stop, t.policy_version, t.round),
+            *((u.action.command, u.action.token_ids, u.outcome) for u in t.turns),
+        )
+        for t in trajectories
+    ]
+
+
+def engine_actors() -> list[str]:
+    named: Any = ray.util.list_named_actors(all_namespaces=True)
+    return [actor["name"] for actor in named if actor["namespace"] == NAMESPACE]
+
+
+def test_players_with_shared_engines_play_what_players_with_their_own_do(
+    local_ray: str, model_folder: str, tmp_path: Path
+) -> None:
+    config = tiny_config(model_folder, output=str(tmp_path), num_env_runners=2)
+    alone = make(replace(config, runtime=replace(config.runtime, num_env_runners=0)))
+    shared = make(with_engines(config))
+    try:
+        for round in range(2):
+            alone.train()
+            metrics = shared.train()["dyna"]
+            assert story(played(shared, round)) == story(played(alone, round))
+        versions = [dict(status.versions) for status in shared.engines.statuses().values()]  # pyright: ignore
+        policy, model = shared.run.published.values()
+        assert versions == [
+            *[{"policy": policy().version}] * 2,
+            *[{"world_model": model().version}] * 2,
+        ]
+        assert policy().version > 0
+        assert metrics["time/engine_restarts"] == 0
+        assert metrics["engine/ready_actors"] == 4
+        assert metrics["engine/tokens_per_s"] > 0
+        assert len(engine_actors()) == 4
+    finally:
+        shared.stop()
+        alone.stop()
+    assert engine_actors() == []
+
+
+@pytest.fixture(scope="module")
+def pool(local_ray: str, model_folder: str) -> Iterator[EnginePool]:
+    config = with_engines(tiny_config(model_folder))
+    models = {"policy": language_models(config)["policy"]}
+    pool = EnginePool(config, models=models)
+    yield pool
+    pool.close()
+
+
+def remote_engine(pool: EnginePool, model_folder: str) -> RemoteEngine:
+    config = with_engines(tiny_config(model_folder))
+    runtime = replace(config.runtime, engine_group=pool.group)
+    engine = find_engines(replace(config, runtime=runtime), roles=["policy"])["policy"]
+    engine.publish = pool.push
+    return engine
+
+
+def test_a_remote_engine_keeps_the_contract(pool: EnginePool, model_folder: str) -> None:
+    check_engine(remote_engine(pool, model_folder), prompt=[70, 71, 72], stop_ids=[10])
