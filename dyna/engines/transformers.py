@@ -25,6 +25,7 @@ from dyna.engines.kv_cache import SlotCache, Span, slot_attention
 from dyna.engines.rows import RowTable
 from dyna.engines.sampling import sample, uniforms
 from dyna.protocols import Completion, GenerationRequest
+from dyna.training.weights import put_weights
 
 _QUIET_HOPS = 3
 """Event-loop turns without a new request after which the next step starts."""
@@ -126,29 +127,14 @@ class TransformersEngine:
             self._open.discard(job)
 
     def load_weights(self, weights: Mapping[str, Any], *, version: int) -> None:
-        """Copy a state dict into the model; requests under way start again from their prompts.
+        """Copy weights into the model; requests under way start again from their prompts.
+
+        They are a state dict, or the tensors of its adapter where the model has one.
 
         Raises:
             ValueError: for unknown or missing names or wrong shapes; nothing is loaded then.
         """
-        own = self._model.state_dict()
-        unknown = sorted(set(weights) - set(own))
-        if unknown:
-            raise ValueError(f"weights has names the model lacks, first of all {unknown[0]!r}")
-        # A tied tensor has two names; either one will do.
-        given = {own[name].data_ptr() for name in weights}
-        missing = [name for name, tensor in own.items() if tensor.data_ptr() not in given]
-        if missing:
-            raise ValueError(f"weights lacks {len(missing)} names, first of all {missing[0]!r}")
-        for name, tensor in weights.items():
-            if tuple(tensor.shape) != tuple(own[name].shape):
-                raise ValueError(
-                    f"weights[{name!r}] must have shape {tuple(own[name].shape)}, "
-                    f"got {tuple(tensor.shape)}"
-                )
-        with torch.no_grad():
-            for name, tensor in weights.items():
-                own[name].copy_(tensor)
+        put_weights(self._model, weights)
         self.weights_version = version
         for job in reversed(self._running.values()):
             job.restart()

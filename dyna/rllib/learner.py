@@ -53,17 +53,14 @@ class SharedTokenTrainer(TokenTrainer):
         num_failed = torch.tensor(float(bool(problem)))
         dist.all_reduce(num_failed)
         if num_failed:
-            self.model.zero_grad()
+            self._optimizer.zero_grad()
             raise FloatingPointError(problem or "the loss of another learner is not finite")
         self._sum_gradients()
         return _sum_metrics(metrics, world_size=world_size)
 
     def _sum_gradients(self) -> None:
-        for parameter in self.model.parameters():
-            if parameter.requires_grad:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                dist.all_reduce(parameter.grad)
+        for gradient in self._optimizer.fill_gradients():
+            dist.all_reduce(gradient)
 
 
 class TokenLearner(TorchLearner):

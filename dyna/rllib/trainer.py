@@ -9,7 +9,7 @@ in-process trainer's: a run may be resumed with another number of learners.
 # pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 from dyna.rllib.failures import LostLearnerError
 from dyna.rllib.learner import TokenLearner
 from dyna.training.trainer import TokenTrainer
+from dyna.training.weights import put_weights
 from dyna.types import Metrics, TrainingSample
 
 
@@ -82,9 +83,9 @@ class RLlibTrainer(TokenTrainer):
     def optimizer_step(self, learning_rate: float) -> float:
         raise NotImplementedError("the learners take their steps together; call train")
 
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         super().load_weights(weights)
-        self._each(partial(_load_weights, role=self._role, ref=ray.put(weights)))
+        self._each(partial(_load_weights, role=self._role, ref=ray.put(dict(weights))))
 
     def freeze_reference(self) -> None:
         super().freeze_reference()
@@ -106,7 +107,7 @@ class RLlibTrainer(TokenTrainer):
 
     def _pull(self) -> None:
         weights = self._each(partial(_weights, role=self._role))[0]
-        self.model.load_state_dict(weights)
+        put_weights(self.model, weights)
 
     def _each(self, call: Callable[[TokenLearner], Any]) -> list[Any]:
         """The answers of all learners, in their order."""

@@ -60,11 +60,11 @@ def row_loss(
     row: Row,
     totals: StreamTotals,
     config: LossConfig,
-    reference: PreTrainedModel | None = None,
+    expected: Tensor | None = None,  # [S, V]
 ) -> tuple[Tensor, Tensor]:
     """The row's share of the step's loss, and its `METRICS` as a tensor without gradient.
 
-    Raises `ValueError` when the row asks for a KL and there is no reference.
+    `expected` are the reference's log-probabilities, of a row that asks for a KL to them.
     """
     log_probs = target_distribution(model, row=row)  # [S, V]
     chosen = log_probs.gather(1, row.targets[:, None])[:, 0]  # [S]
@@ -77,11 +77,7 @@ def row_loss(
         )
     if totals.ce:
         loss_ce = -(row.ce * chosen).sum() / totals.ce * config.ce_scale
-    if totals.ref_kl and bool(row.ref_kl.any()):
-        if reference is None:
-            raise ValueError("samples weigh a ref_kl, but the trainer was given no reference model")
-        with torch.no_grad():
-            expected = target_distribution(reference, row=row)
+    if totals.ref_kl and expected is not None:
         divergence = (log_probs.exp() * (log_probs - expected)).sum(dim=1)  # [S]
         loss_kl = (row.ref_kl * divergence).sum() / totals.ref_kl
     loss = loss_rl + loss_ce + loss_kl

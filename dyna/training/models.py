@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -31,6 +32,7 @@ from transformers.utils import logging as bars
 
 from dyna.configuring import ConfigError
 from dyna.files import DamagedFileError
+from dyna.training.lora import inject_lora
 
 if TYPE_CHECKING:
     from dyna.config import ModelConfig
@@ -65,9 +67,11 @@ def resolve_model_path(path: str) -> str:
 def load_model(config: ModelConfig) -> PreTrainedModel:
     """The causal language model that `config` names, in evaluation mode (no dropout).
 
-    Only safetensors weights are read. Raises `DamagedFileError` for a folder that is missing,
-    incomplete or damaged and for weights that do not fit the model, `ConfigError` for an unknown
-    dtype and a context longer than the model's, `OSError` when a hub name cannot be had.
+    With `config.lora` it holds an adapter that does nothing yet, and all else is frozen. Only
+    safetensors weights are read. Raises `DamagedFileError` for a folder that is missing, incomplete
+    or damaged and for weights that do not fit the model, `ConfigError` for an unknown dtype, a
+    context longer than the model's and adapters that it has no layers for, `OSError` when a hub
+    name cannot be had.
     """
     if config.dtype not in _DTYPES:
         raise ConfigError(f"model.dtype must be one of {sorted(_DTYPES)}, got {config.dtype!r}")
@@ -91,7 +95,29 @@ def load_model(config: ModelConfig) -> PreTrainedModel:
             "its config.json and its safetensors belong to different models: save it again"
         )
     _check_context(model, config=config)
-    return model.to(find_device(config.device)).eval()
+    if config.lora.rank:
+        inject_lora(model, config=config.lora)
+    model.to(find_device(config.device))  # pyright: ignore[reportArgumentType]
+    return model.eval()
+
+
+def load_skeleton(config: ModelConfig) -> PreTrainedModel:
+    """The model that `config` names without its weights: names, shapes and settings alone.
+
+    For an engine that loads the weights itself. Raises as `load_model` does, but for weights that
+    do not fit the model.
+    """
+    if config.dtype not in _DTYPES:
+        raise ConfigError(f"model.dtype must be one of {sorted(_DTYPES)}, got {config.dtype!r}")
+    path = resolve_model_path(config.path)
+    is_folder = _is_folder(config.path)
+    if is_folder:
+        _check_weights(Path(path))
+    settings = AutoConfig.from_pretrained(path, local_files_only=is_folder)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(settings, dtype=_DTYPES[config.dtype])
+    _check_context(model, config=config)
+    return cast("PreTrainedModel", model)
 
 
 def find_device(name: str) -> torch.device:

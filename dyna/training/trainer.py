@@ -11,21 +11,19 @@ their gradients in between.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from dyna.config import OptimizerConfig
-from dyna.training.losses import METRICS, LossConfig, row_loss, to_metrics
+from dyna.training.losses import METRICS, LossConfig, row_loss, target_distribution, to_metrics
+from dyna.training.optimizer import MasterAdamW
 from dyna.training.packing import (
     Row,
     StreamTotals,
@@ -33,6 +31,17 @@ from dyna.training.packing import (
     make_batches,
     pack,
     padding_waste,
+)
+from dyna.training.passes import enable_checkpointing, one_pass
+from dyna.training.scoring import score_actions
+from dyna.training.tensor_files import TensorFiles, write_tensors
+from dyna.training.weights import (
+    check_weights,
+    distinct_weights,
+    published_weights,
+    put_weights,
+    swapped,
+    trainable,
 )
 from dyna.types import Metrics, TrainingSample
 
@@ -42,10 +51,10 @@ _MAX_LOGITS = 2**26
 
 
 class TokenTrainer:
-    """A causal language model with its AdamW.
+    """A causal language model with its AdamW; of a model with an adapter, the adapter with its.
 
-    `reference` is the model that `ref_kl` streams are measured against; it is never changed.
-    `max_row_tokens` bounds the memory of a forward pass, not what is learned.
+    `reference` has the weights that `ref_kl` streams are measured against; they are copied.
+    `optimizer.tokens_per_pass` bounds the memory of a pass, not what is learned.
     """
 
     def __init__(
@@ -56,10 +65,7 @@ class TokenTrainer:
         clip_low: float = 0.2,
         clip_high: float = 0.2,
         reference: PreTrainedModel | None = None,
-        max_row_tokens: int = 4096,
     ) -> None:
-        if max_row_tokens < 1:
-            raise ValueError(f"max_row_tokens must be >= 1, got {max_row_tokens}")
         # No dropout: the probabilities trained are those that were sampled from.
         self.model = model.eval()
         self.version = 0
@@ -67,9 +73,16 @@ class TokenTrainer:
         self._config = optimizer
         self._clip_low = clip_low
         self._clip_high = clip_high
-        self._reference = reference
-        self._max_row_tokens = max_row_tokens if can_pack(model) else 1
-        self._optimizer = _make_optimizer(model, config=optimizer)
+        self._max_tokens = optimizer.tokens_per_pass if can_pack(model) else 1
+        vocab_size: int = model.config.get_text_config().vocab_size
+        self._max_targets = max(1, _MAX_LOGITS // vocab_size)
+        if optimizer.gradient_checkpointing:
+            enable_checkpointing(model)
+        self._optimizer = MasterAdamW(model, config=optimizer)
+        self._reference: dict[str, Tensor] | None = None
+        """Copies of what is trained, of another moment."""
+        if reference is not None:
+            self._reference = _copies(trainable(reference))
 
     def train(
         self,
@@ -123,58 +136,49 @@ class TokenTrainer:
         gradients of the parts then add up (a sum over learners, not a mean).
         """
         whole = StreamTotals.of(batch) if totals is None else totals
-        config = LossConfig(clip_low=self._clip_low, clip_high=self._clip_high, ce_scale=ce_scale)
         rows = self._rows(batch)
         values = torch.zeros(len(METRICS), device=self.model.device)
         for row in rows:
-            loss, row_values = row_loss(
-                self.model, row=row, totals=whole, config=config, reference=self._reference
-            )
+            row_values = self._pass(row, totals=whole, ce_scale=ce_scale)
             if not math.isfinite(row_values[0].item()):
                 self._optimizer.zero_grad()
-                raise FloatingPointError(
-                    f"the loss is {row_values[0].item()} (parts: {to_metrics(row_values)}); lower "
-                    "the learning rate, or look for advantages or weights out of proportion"
-                )
-            loss.backward()
+                raise FloatingPointError(_not_finite(row_values))
             values += row_values
-        metrics = to_metrics(values)
-        metrics["tokens"] = float(sum(sum(row.lengths) for row in rows))
-        metrics["trained_tokens"] = float(sum(row.targets.numel() for row in rows))
-        metrics["padding_waste"] = padding_waste(rows)
-        return metrics
+        return self._metrics(rows, values=values)
 
     def optimizer_step(self, learning_rate: float) -> float:
         """Take one step along the gradients added up so far; returns their norm before clipping."""
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self._config.max_grad_norm))
+        norm = self._clip()
         if not math.isfinite(norm):
             self._optimizer.zero_grad()
             raise FloatingPointError(
                 f"the norm of the gradient is {norm}, the loss was finite; lower the learning rate"
             )
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        self._optimizer.step(learning_rate)
         return norm
 
-    def weights(self) -> dict[str, Tensor]:
-        """Copies of the weights by name, as `load_state_dict` takes them; tied ones share one."""
-        copies: dict[int, Tensor] = {}
-        return {
-            name: copies.setdefault(tensor.data_ptr(), tensor.detach().clone())
-            for name, tensor in self.model.state_dict().items()
-        }
+    def log_probs(self, samples: Sequence[TrainingSample]) -> list[tuple[float, ...]]:
+        """The model's own log-probability of every token that `rl_mask` marks, 0 elsewhere."""
+        return score_actions(self.model, samples, max_tokens=self._config.tokens_per_pass)
 
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Replace the weights; the optimizer's memory of the old ones is dropped."""
-        self.model.load_state_dict(weights)
-        self._optimizer = _make_optimizer(self.model, config=self._config)
+    def weights(self) -> dict[str, Tensor]:
+        """Copies of the adapter's tensors if the model has one, else of all weights, by name.
+
+        As `load_weights` of a trainer or an engine takes them; tied ones share one copy.
+        """
+        return _copies(published_weights(self.model))
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Replace the weights; the optimizer's memory of the old ones is dropped.
+
+        Raises `ValueError` for names or shapes of another model; nothing has changed then.
+        """
+        put_weights(self.model, weights)
+        self._optimizer.forget()
 
     def freeze_reference(self) -> None:
         """From now on `ref_kl` is measured against the weights of this moment."""
-        self._reference = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self._reference = _copies(trainable(self.model))
 
     @property
     def has_reference(self) -> bool:
@@ -187,16 +191,11 @@ class TokenTrainer:
         """
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        _write_tensors(_distinct(self.model), path=path / "weights.safetensors")
-        _write_tensors(self._optimizer_state(), path=path / "optimizer.safetensors")
+        write_tensors(path / "weights.safetensors", tensors=distinct_weights(self.model))
+        write_tensors(path / "optimizer.safetensors", tensors=self._optimizer.state())
         if self._reference is not None:
-            _write_tensors(_distinct(self._reference), path=path / "reference.safetensors")
-        state = {
-            "format": _FORMAT,
-            "version": self.version,
-            "has_reference": self._reference is not None,
-        }
-        (path / "trainer.json").write_text(json.dumps(state), encoding="utf-8")
+            write_tensors(path / "reference.safetensors", tensors=self._reference)
+        write_state(path, version=self.version, has_reference=self.has_reference)
 
     def load(self, folder: str) -> None:
         """Restore what `save` wrote, to the last bit.
@@ -204,48 +203,91 @@ class TokenTrainer:
         Raises `ValueError` naming the file when one is missing, damaged, or of another model;
         nothing has changed then.
         """
-        path = Path(folder)
-        state = _read_state(path / "trainer.json")
-        weights = _read_tensors(path / "weights.safetensors")
-        moments = _read_tensors(path / "optimizer.safetensors")
-        own = dict(self.model.named_parameters())
-        unknown = [key for key in moments if key.rpartition("/")[0] not in own]
-        if unknown:
-            raise ValueError(f"optimizer state in {str(path)!r} is of another model: {unknown[:3]}")
-        reference = None
-        if state["has_reference"]:
-            reference = copy.deepcopy(self.model).requires_grad_(False).eval()
-            _fill(reference, tensors=_read_tensors(path / "reference.safetensors"), path=path)
-        _fill(self.model, tensors=weights, path=path)
-        self._reference = reference
-        self._load_optimizer_state(moments)
-        self.version = int(state["version"])
+        saved = SavedTrainer(Path(folder), model=self.model)
+        reference = saved.reference.read_all() if saved.reference else None
+        put_weights(self.model, saved.weights.read_all())
+        self._reference = _placed_as(trainable(self.model), tensors=reference)
+        self._optimizer.load_state(saved.optimizer.read_all())
+        self.version = saved.version
 
     def _rows(self, batch: Sequence[TrainingSample]) -> list[Row]:
-        vocab_size: int = self.model.config.get_text_config().vocab_size
         return pack(
             batch,
-            max_tokens=self._max_row_tokens,
-            max_targets=max(1, _MAX_LOGITS // vocab_size),
+            max_tokens=self._max_tokens,
+            max_targets=self._max_targets,
             device=self.model.device,
         )
 
-    def _optimizer_state(self) -> dict[str, Tensor]:
-        return {
-            f"{name}/{key}": tensor
-            for name, parameter in self.model.named_parameters()
-            for key, tensor in self._optimizer.state.get(parameter, {}).items()
-        }
+    def _pass(self, row: Row, *, totals: StreamTotals, ce_scale: float) -> Tensor:
+        """Add one row's gradients; its `METRICS`."""
+        config = LossConfig(clip_low=self._clip_low, clip_high=self._clip_high, ce_scale=ce_scale)
+        with one_pass(self.model, row=row):
+            expected = self._expected(row) if bool(row.ref_kl.any()) else None
+            loss, values = row_loss(
+                self.model, row=row, totals=totals, config=config, expected=expected
+            )
+            loss.backward()
+        return values
 
-    def _load_optimizer_state(self, tensors: dict[str, Tensor]) -> None:
-        self._optimizer = _make_optimizer(self.model, config=self._config)
-        parameters = dict(self.model.named_parameters())
-        for key, tensor in tensors.items():
-            name, _, field = key.rpartition("/")
-            parameter = parameters[name]
-            # AdamW keeps its step count on the CPU unless fused on an accelerator.
-            place = tensor if field == "step" else tensor.to(parameter.device)
-            self._optimizer.state[parameter][field] = place
+    @torch.no_grad()
+    def _expected(self, row: Row) -> Tensor:
+        """The reference's log-probabilities `[S, V]`."""
+        if self._reference is None:
+            raise ValueError("samples weigh a ref_kl, but the trainer was given no reference model")
+        with swapped(trainable(self.model), others=self._reference):
+            return target_distribution(self.model, row=row)
+
+    def _metrics(self, rows: Sequence[Row], *, values: Tensor) -> Metrics:
+        metrics = to_metrics(values)
+        metrics["tokens"] = float(sum(sum(row.lengths) for row in rows))
+        metrics["trained_tokens"] = float(sum(row.targets.numel() for row in rows))
+        metrics["padding_waste"] = padding_waste(rows)
+        return metrics
+
+    def _clip(self) -> float:
+        """Scale the gradients down to the configured norm; returns the norm they had."""
+        touched = self._optimizer.touched()
+        return float(torch.nn.utils.clip_grad_norm_(touched, self._config.max_grad_norm))
+
+
+class SavedTrainer:
+    """A folder that a trainer wrote, open for reading and found to fit `model`.
+
+    Raises `ValueError` naming what is missing, damaged or of another model.
+    """
+
+    def __init__(self, folder: Path, *, model: PreTrainedModel) -> None:
+        state = _read_state(folder / "trainer.json")
+        self.version = int(state["version"])
+        self.weights = TensorFiles(folder, "weights")
+        self.optimizer = TensorFiles(folder, "optimizer")
+        self.reference = TensorFiles(folder, "reference") if state["has_reference"] else None
+        own = {name: tuple(p.shape) for name, p in trainable(model).items()}
+        moments = [
+            key
+            for key, shape in self.optimizer.shapes.items()
+            if shape not in ((), own.get(key.rpartition("/")[0]))
+            or key.rpartition("/")[0] not in own
+        ]
+        if moments:
+            raise ValueError(
+                f"optimizer state in {str(folder)!r} is of another model: {moments[:3]}"
+            )
+        try:
+            check_weights(model, self.weights.shapes)
+            if self.reference and own.keys() - self.reference.shapes.keys():
+                raise ValueError("the reference lacks names")
+        except ValueError as error:
+            raise ValueError(
+                f"weights in {str(folder)!r} are of another model: {error}; restore with the "
+                "configuration the run was saved with"
+            ) from error
+
+
+def write_state(folder: Path, *, version: int, has_reference: bool) -> None:
+    """Last of all: without it a folder holds no trainer."""
+    state = {"format": _FORMAT, "version": version, "has_reference": has_reference}
+    (folder / "trainer.json").write_text(json.dumps(state), encoding="utf-8")
 
 
 def learning_rate_at(step: int, *, total: int, peak: float, config: OptimizerConfig) -> float:
@@ -263,22 +305,6 @@ def learning_rate_at(step: int, *, total: int, peak: float, config: OptimizerCon
     return peak * (1.0 - (1.0 - config.final_fraction) * progress)
 
 
-def _make_optimizer(model: PreTrainedModel, *, config: OptimizerConfig) -> torch.optim.AdamW:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return torch.optim.AdamW(
-        [
-            {
-                "params": [p for p in parameters if p.ndim >= 2],
-                "weight_decay": config.weight_decay,
-            },
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        fused=True,
-    )
-
-
 def _summary(history: Sequence[Metrics]) -> Metrics:
     """Means over the steps, sums of tokens."""
     if not history:
@@ -288,26 +314,25 @@ def _summary(history: Sequence[Metrics]) -> Metrics:
     return {name: value / (1 if name in totals else len(history)) for name, value in sums.items()}
 
 
-def _distinct(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Parameters and buffers that are saved, each tied one once."""
-    named = [*model.named_parameters(), *model.named_buffers()]
-    saved = model.state_dict().keys()
-    return {name: tensor.detach().contiguous() for name, tensor in named if name in saved}
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    copies: dict[int, Tensor] = {}
+    return {
+        name: copies.setdefault(tensor.data_ptr(), tensor.detach().clone())
+        for name, tensor in tensors.items()
+    }
 
 
-@torch.no_grad()
-def _fill(model: PreTrainedModel, *, tensors: dict[str, Tensor], path: Path) -> None:
-    own = _distinct(model)
-    differing = sorted(own.keys() ^ tensors.keys()) or [
-        name for name, tensor in own.items() if tensor.shape != tensors[name].shape
-    ]
-    if differing:
-        raise ValueError(
-            f"weights in {str(path)!r} are of another model: {differing[:3]} do not match; "
-            "restore with the configuration the run was saved with"
-        )
-    for name, tensor in own.items():
-        tensor.copy_(tensors[name])
+def _placed_as(
+    own: Mapping[str, Tensor], *, tensors: Mapping[str, Tensor] | None
+) -> dict[str, Tensor] | None:
+    return None if tensors is None else {n: tensors[n].to(p.device) for n, p in own.items()}
+
+
+def _not_finite(values: Tensor) -> str:
+    return (
+        f"the loss is {values[0].item()} (parts: {to_metrics(values)}); lower the learning rate, "
+        "or look for advantages or weights out of proportion"
+    )
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -320,19 +345,3 @@ def _read_state(path: Path) -> dict[str, Any]:
     if state.get("format") != _FORMAT:
         raise ValueError(f"{str(path)!r} must have format {_FORMAT!r}, got {state.get('format')!r}")
     return state
-
-
-def _write_tensors(tensors: dict[str, Tensor], *, path: Path) -> None:
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:  # what a full disk looks like from there
-        raise OSError(f"{str(path)!r} cannot be written: {error}") from error
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise ValueError(f"{str(path)!r} does not exist: the save was not finished") from error
-    except SafetensorError as error:
-        raise ValueError(f"{str(path)!r} is damaged ({error}); restore an older one") from error

@@ -112,7 +112,7 @@ def _step(
 ) -> float:
     totals, loss_sum = StreamTotals.of(batch), 0.0
     for row in pack(batch, max_tokens=4096, max_targets=4096, device=model.device):
-        loss, _ = row_loss(model, row=row, totals=totals, config=LossConfig(), reference=None)
+        loss, _ = row_loss(model, row=row, totals=totals, config=LossConfig())
         loss.backward()
         loss_sum += loss.item()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -86,8 +86,8 @@ def assert_close(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) 
         torch.testing.assert_close(tensor, right[name], atol=1e-5, rtol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("max_row_tokens", [1, 50, 4096])
-def test_packed_loss_and_gradients_equal_the_naive_ones(max_row_tokens: int) -> None:
+@pytest.mark.parametrize("tokens_per_pass", [1, 50, 4096])
+def test_packed_loss_and_gradients_equal_the_naive_ones(tokens_per_pass: int) -> None:
     rng = random.Random(1)
     samples = [random_sample(rng, length=rng.randint(3, 40)) for _ in range(9)]
     model, reference = tiny_model(), tiny_model(1)
@@ -100,11 +100,10 @@ def test_packed_loss_and_gradients_equal_the_naive_ones(max_row_tokens: int) -> 
 
     trainer = TokenTrainer(
         model,
-        optimizer=OptimizerConfig(),
+        optimizer=OptimizerConfig(tokens_per_pass=tokens_per_pass),
         clip_low=0.1,
         clip_high=0.3,
         reference=reference,
-        max_row_tokens=max_row_tokens,
     )
     metrics = trainer.forward_backward(samples, ce_scale=0.7)
 
@@ -204,14 +203,13 @@ def test_a_kl_without_a_reference_is_refused() -> None:
 
 
 @settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 10**6), max_row_tokens=st.integers(1, 120))
-def test_how_samples_are_packed_changes_nothing(seed: int, max_row_tokens: int) -> None:
+@given(seed=st.integers(0, 10**6), tokens_per_pass=st.integers(1, 120))
+def test_how_samples_are_packed_changes_nothing(seed: int, tokens_per_pass: int) -> None:
     rng = random.Random(seed)
     samples = [random_sample(rng, length=rng.randint(3, 30)) for _ in range(5)]
     reference = tiny_model(1)
     models = [tiny_model(), tiny_model()]
-    for model, bound in zip(models, (4096, max_row_tokens), strict=True):
-        TokenTrainer(
-            model, optimizer=OptimizerConfig(), reference=reference, max_row_tokens=bound
-        ).forward_backward(samples)
+    for model, bound in zip(models, (4096, tokens_per_pass), strict=True):
+        optimizer = OptimizerConfig(tokens_per_pass=bound)
+        TokenTrainer(model, optimizer=optimizer, reference=reference).forward_backward(samples)
     assert_close(gradients(models[0]), gradients(models[1]))

@@ -142,9 +142,13 @@ def test_learning_rate_warms_up_then_falls() -> None:
 
 def test_weight_decay_spares_vectors() -> None:
     trainer = tiny_trainer(optimizer=OptimizerConfig(weight_decay=0.5))
-    for group in trainer._optimizer.param_groups:
-        decayed = group["weight_decay"] > 0
-        assert all((p.ndim >= 2) == decayed for p in group["params"])
+    before = trainer.weights()
+    for parameter in trainer.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    trainer.optimizer_step(0.1)
+    for name, parameter in trainer.model.named_parameters():
+        share = 0.95 if parameter.ndim >= 2 else 1.0
+        torch.testing.assert_close(parameter.detach(), share * before[name])
 
 
 @pytest.mark.parametrize("name", ["trainer.json", "weights.safetensors", "optimizer.safetensors"])
