@@ -23,6 +23,8 @@ from dyna.configuring import ConfigError, describe, load, load_saved, save
 from dyna.envs.extras import MissingExtraError
 from dyna.files import DamagedFileError
 from dyna.plugins import KINDS, PluginError, check_config, list_plugins
+from dyna.protocols import EngineLostError
+from dyna.rllib.failures import LostLearnerError, LostRunnersError
 from dyna.rollout import BrokenDreamError, BrokenPolicyError
 from dyna.siblings import SiblingError, check_siblings
 from experiments.commands import data, worlds
@@ -63,6 +65,15 @@ _MISTAKES = (
 """What the user can mend: told in one sentence, with exit status 2."""
 
 
+_FAULTS = (
+    BrokenDreamError,
+    BrokenPolicyError,
+    EngineLostError,
+    LostLearnerError,
+    LostRunnersError,
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status of the process."""
     for name, value in _ENVIRONMENT.items():
@@ -82,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(line)}")
         return MISTAKE
-    except (ValueError, OSError, BrokenDreamError, BrokenPolicyError) as error:
-        # A disk or a part that fails; each error says which, and what to do.
+    except (ValueError, OSError, *_FAULTS) as error:
+        # A disk, a machine or a part that fails; each error says which, and what to do.
         _log.info("what led to it", exc_info=error)
         Console(stderr=True, soft_wrap=True).print(
             f"[bold red]error:[/] {escape(str(error))} (dyna --verbose shows where)"

@@ -4,11 +4,13 @@
     tiny_model/  where the config asks for one
 
 After every round the whole state is saved. Real episodes are written down as they are played, so
-a run that dies in the middle of a round does not spend them again.
+a run that dies in the middle of a round does not spend them again. A run that loses its learners
+does by itself what `dyna resume` would: all actors are made anew, and the round begins again.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from dyna import checkpoint, configuring
 from dyna.config import Backend, RunConfig
 from dyna.files import write_json
 from dyna.ledger import ACT
+from dyna.rllib.failures import LostLearnerError
 from dyna.rllib.parts import Run
 from dyna.tracking import Tracker
 from dyna.types import Metrics, Trajectory
@@ -33,8 +36,12 @@ from experiments.tiny.making import seconds_played, with_tiny_model
 from experiments.viewing import viewer_pairs
 from experiments.watch import Interrupted, Progress
 
+_log = logging.getLogger(__name__)
+
 _NUM_SHOWN = 24
 """Episodes in the report's viewer."""
+MAX_RECOVERIES = 3
+"""Times that one round begins again because its learners are lost; then the fault is its own."""
 
 
 def run(
@@ -50,13 +57,36 @@ def run(
     `progress` is who shows what goes on and may stop the run; by default bars on `console`.
     Raises `Interrupted` after SIGTERM or SIGINT, `DamagedFileError` for a model, checkpoint or
     journal that is not whole, `OSError` when the disk is full, and `BrokenPolicyError` or
-    `BrokenDreamError` when a part cannot work at all. What was committed stays as it was.
+    `BrokenDreamError` when a part cannot work at all. Raises `LostLearnerError` when learners die
+    in one round again and again, and `LostRunnersError` or `EngineLostError` when too few actors
+    are left to play; `dyna resume` goes on when the machines are well. What was committed stays as
+    it was.
     """
     console = console or Console()
     folder.mkdir(parents=True, exist_ok=True)
     configuring.save(config, path=folder / "config.yaml")
     config = with_tiny_model(config, folder=folder, console=console)
     progress = progress or Progress(rounds=config.rounds, console=console, folder=folder)
+    num_lost, lost_in = 0, -1
+    while True:
+        try:
+            _attempt(config, folder=folder, resume=resume, progress=progress)
+            break
+        except LostLearnerError as error:
+            num_lost = num_lost + 1 if progress.round <= lost_in else 1
+            lost_in = max(progress.round, lost_in)
+            if num_lost > MAX_RECOVERIES:
+                progress.note("failed")
+                raise
+            _log.warning("%s; the run does so by itself, with new actors", error)
+            resume = True
+    report = build_report(folder)
+    console.print(summary_table(folder))
+    return report
+
+
+def _attempt(config: RunConfig, *, folder: Path, resume: bool, progress: Progress) -> None:
+    """Play to the end with parts and actors made here, all of which end with it."""
     with opened(config, progress=progress, folder=folder) as (made, _), progress.running():
         first = restore(made, folder=folder) if resume else 0
         if resume:
@@ -65,9 +95,6 @@ def run(
             made.loop.ledger.add_seconds(ACT, seconds=seconds_played(folder))
         _play(config, made, folder=folder, first_round=first, progress=progress)
         _write_episodes(made, folder=folder)
-    report = build_report(folder)
-    console.print(summary_table(folder))
-    return report
 
 
 def evaluate(folder: Path, *, console: Console | None = None) -> Path:
@@ -123,20 +150,22 @@ def opened(
     from dyna.rllib import Dyna, DynaConfig
 
     started = connect(config.runtime)
-    settings = DynaConfig().dyna(run_config=config, build="experiments.build")
-    algorithm = cast(Dyna, settings.build_algo())
     try:
-        made = algorithm.run
-        made.loop.journal = journal
-        if progress is not None:
-            made.loop.watch = progress
-        algorithm.crew.player.crew.on_episode = on_episode
-        yield made, _evaluator(made)
+        settings = DynaConfig().dyna(run_config=config, build="experiments.build")
+        algorithm = cast(Dyna, settings.build_algo())
+        try:
+            made = algorithm.run
+            made.loop.journal = journal
+            if progress is not None:
+                made.loop.watch = progress
+            algorithm.crew.player.crew.on_episode = on_episode
+            yield made, _evaluator(made)
+        finally:
+            journal.flush()
+            algorithm.crew.player.crew.close()
+            algorithm.stop()
     finally:
-        journal.flush()
-        algorithm.crew.player.crew.close()
-        algorithm.stop()
-        if started:
+        if started:  # takes every actor of the run along, even those that do not answer
             disconnect()
 
 
@@ -198,6 +227,7 @@ def _play(
     try:
         for round, metrics in made.loop.run(first_round=first_round, last_round=config.rounds):
             tracker.log(round, metrics)
+            progress.begin_checkpoint()
             _save(config, made, folder=folder, round=round)
             _share(made)
             progress.end_round(_line(round, metrics=metrics))

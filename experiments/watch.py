@@ -28,6 +28,7 @@ from rich.progress import (
     Progress as Bars,
 )
 
+from dyna.rllib.failures import LostLearnerError
 from dyna.types import Trajectory
 from experiments.durations import duration
 
@@ -50,7 +51,8 @@ class Progress:
     the run at once.
 
     `state.json` in the run's folder says what goes on: `{"status": "running", "round": 2,
-    "rounds": 6, "phase": "imagine", "pid": 4711}`; `status` ends as `done`, `stopped` or `failed`.
+    "rounds": 6, "phase": "imagine", "pid": 4711}`; `status` ends as `done`, `stopped` or `failed`,
+    and is `recovering` while lost learners are replaced.
     """
 
     def __init__(self, *, rounds: int, console: Console, folder: Path) -> None:
@@ -88,8 +90,11 @@ class Progress:
         except (Interrupted, KeyboardInterrupt):
             status = "stopped"
             raise
+        except LostLearnerError:
+            status = "recovering"
+            raise
         finally:
-            self._note(status)
+            self.note(status)
             for signum, handler in before.items():
                 signal.signal(signum, handler)
 
@@ -108,10 +113,20 @@ class Progress:
             told += f", about {duration(spent / num_done * num_left)} left"
         self.bars.console.print(f"{line} ({told})", soft_wrap=True, highlight=False)
 
+    @property
+    def round(self) -> int:
+        """The one that goes on; -1 before the first."""
+        return self._round
+
+    def begin_checkpoint(self) -> None:
+        """A round that is played is saved before anybody may stop the run."""
+        self._phase = "checkpoint"
+        self.note("running")
+
     @contextmanager
     def phase(self, name: str, *, total: int) -> Iterator[None]:
         self._phase = name
-        self._note("running")
+        self.note("running")
         self.check()
         label = f"round {self._round}/{self._rounds} {name}"
         self._task = self.bars.add_task(label, total=total or None)
@@ -140,8 +155,8 @@ class Progress:
             raise KeyboardInterrupt
         self._signum = signum
 
-    def _note(self, status: str) -> None:
-        """Without forcing it to the disk: this is for whoever looks, nothing is read back."""
+    def note(self, status: str) -> None:
+        """Write `state.json`; unforced, for it is for whoever looks and nothing is read back."""
         state = {
             "status": status,
             "round": self._round,
