@@ -76,6 +76,7 @@ def build_player(config: RunConfig) -> Player:
         config=config.world,
         imagination=config.imagination,
         max_concurrent=config.engine.max_batch,
+        request_timeout_s=config.engine.request_timeout_s,
     )
     return Player(crew=crew, stores=stores)
 

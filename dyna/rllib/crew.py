@@ -23,10 +23,12 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from dyna.cluster.engine_actor import PushedWeights
 from dyna.cluster.remote_engine import RemoteEngine
 from dyna.imagination import Dream
+from dyna.rllib.dream_pool import DreamPool
 from dyna.rllib.env_runner import DynaEnvRunner, Reply, Stamps
 from dyna.rllib.failures import LostRunnersError
 from dyna.rllib.parts import POLICY, ROLES, WORLD_MODEL, Player, Weights
 from dyna.rollout import EpisodeSpec
+from dyna.streaming import DreamStream
 from dyna.types import Metrics, Trajectory
 
 _log = logging.getLogger(__name__)
@@ -75,6 +77,19 @@ class RLlibCrew:
             return self.player.crew.imagine(dreams)
         return self._spread(dreams, spec_of=lambda dream: dream.spec, call=_imagine)
 
+    def stream(self, dreams: Sequence[Dream], *, groups_per_update: int) -> DreamStream:
+        crew = self.player.crew
+        if not self._is_remote:
+            return crew.stream(dreams, groups_per_update=groups_per_update)
+        return DreamStream(
+            dreams,
+            dreamers=DreamPool(self, timeout_s=self.sample_timeout_s, max_attempts=_MAX_ATTEMPTS),
+            groups_per_update=groups_per_update,
+            max_staleness=crew.imagination.max_staleness,
+            policy_version=lambda: crew.behaviors["policy"].version,
+            on_episode=crew.on_episode,
+        )
+
     def share_policy(self) -> None:
         self.player.crew.share_policy()
         self._push(POLICY)
@@ -116,9 +131,32 @@ class RLlibCrew:
         ask: Any = DynaEnvRunner.versions
         return self.group.foreach_env_runner(ask, local_env_runner=not self._is_remote)
 
+    def actor(self, id: int) -> Any:
+        """The handle of one of them."""
+        return self._manager.actors()[id]
+
+    def stamps(self) -> Stamps:
+        """Of the weights that were pushed last."""
+        return dict(self._stamps)
+
+    def catch_up(self, id: int) -> None:
+        """Give one of them the weights of the others."""
+        self._load(ROLES, ids=[id])
+
+    def lose(self, id: int, *, hangs: str = "") -> None:
+        """One is dead, or hangs: then it is ended, and Ray restarts it."""
+        self._manager.set_actor_state(id, healthy=False)
+        if hangs:
+            _log.error("env runner %d is restarted: %s", id, hangs)
+            ray.kill(self.actor(id), no_restart=False)
+
     @property
     def num_healthy(self) -> int:
         return int(self.group.num_healthy_remote_env_runners())
+
+    @property
+    def _manager(self) -> Any:
+        return self.group._worker_manager  # pyright: ignore[reportPrivateUsage]
 
     @property
     def _is_remote(self) -> bool:
@@ -155,7 +193,7 @@ class RLlibCrew:
         for _ in range(_MAX_ATTEMPTS):
             if not pending:
                 break
-            ids = self._ready_ids()[: len(pending)]
+            ids = self.ready_ids()[: len(pending)]
             shares = {id: pending[place :: len(ids)] for place, id in enumerate(ids)}
             replies = self._call(
                 {
@@ -183,7 +221,7 @@ class RLlibCrew:
             )
         return [played[spec_of(entry).episode_id] for entry in asked]
 
-    def _ready_ids(self) -> list[int]:
+    def ready_ids(self) -> list[int]:
         """The actors to work with. Raises `LostRunnersError` when too few are left for too long."""
         self.revive()
         deadline = time.monotonic() + self.recovery_timeout_s
@@ -216,21 +254,15 @@ class RLlibCrew:
             local_env_runner=False,
             timeout_seconds=self.sample_timeout_s,
         )
-        self._restart_silent(set(calls) - {reply.worker_index for reply in replies})
+        silent = set(calls) - {reply.worker_index for reply in replies}
+        for id in sorted(silent & set(self._healthy_ids())):
+            self.lose(id, hangs=f"has not answered in {self.sample_timeout_s:g} s")
         for reply in replies:
             if reply.error:
                 raise RuntimeError(f"env runner {reply.worker_index} failed:\n{reply.error}")
-        return replies
-
-    def _restart_silent(self, ids: set[int]) -> None:
-        """Those alive that have not answered in time hang: end them, and let Ray restart them."""
-        manager: Any = self.group._worker_manager  # pyright: ignore[reportPrivateUsage]
-        for id in sorted(ids & set(self._healthy_ids())):
-            _log.error(
-                "env runner %d has not answered in %g s and is restarted", id, self.sample_timeout_s
-            )
-            manager.set_actor_state(id, healthy=False)
-            ray.kill(manager.actors()[id], no_restart=False)
+            if reply.stalled:
+                self.lose(reply.worker_index, hangs=reply.stalled)
+        return [reply for reply in replies if not reply.stalled]
 
 
 def _play(runner: DynaEnvRunner, *, asked: list[EpisodeSpec], stamps: Stamps) -> Reply:

@@ -22,9 +22,11 @@ from ray.rllib.utils.checkpoints import Checkpointable
 
 from dyna.cluster.engine_actor import PushedWeights
 from dyna.cluster.remote_engine import RemoteEngine
+from dyna.dream_thread import DreamThread
 from dyna.imagination import Dream
 from dyna.rllib.parts import POLICY, ROLES, Player, Weights, find_factory, thaw
 from dyna.rollout import EpisodeSpec
+from dyna.streaming import StalledError
 from dyna.types import Trajectory
 
 _log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ class Reply:
     """It has other weights than it was told to play with, and has played nothing."""
     error: str = ""
     """A traceback: the fault is in the code, not in a world."""
+    stalled: str = ""
+    """How its dreams hang; nothing else will come of them."""
 
 
 class DynaEnvRunner(EnvRunner, Checkpointable):
@@ -53,6 +57,9 @@ class DynaEnvRunner(EnvRunner, Checkpointable):
         factory = find_factory(config.factory)
         self.player: Player = factory.build_player(thaw(config.run_config))
         self.stamps: Stamps = dict.fromkeys(ROLES, 0)
+        self._dreamers: DreamThread | None = None
+        self._stream = ""
+        """Of which they are the dreams."""
 
     def sample(
         self,
@@ -75,10 +82,50 @@ class DynaEnvRunner(EnvRunner, Checkpointable):
         self.num_env_steps_sampled_lifetime += sum(len(t.new_turns) for t in played)
         return Reply(worker_index=index, trajectories=tuple(played))
 
+    def begin_dreams(
+        self, groups: Sequence[Sequence[Dream]], *, stream: str, stamps: Stamps
+    ) -> Reply:
+        """Dream in the background, on with what there is of this stream; any other one ends."""
+        index = int(self.worker_index or 0)
+        try:
+            if stream != self._stream or stamps != self.stamps:
+                self.end_dreams()
+            if stamps != self.stamps:
+                return Reply(worker_index=index, is_stale=True)
+            if self._dreamers is None:
+                self._dreamers, self._stream = self.player.crew.open_dreamers(), stream
+            self._dreamers.begin(groups)
+        except Exception:
+            _log.exception("an env runner cannot dream")
+            return Reply(worker_index=index, error=traceback.format_exc())
+        return Reply(worker_index=index)
+
+    def collect_dreams(self, *, stream: str) -> Reply:
+        """Groups that have ended, after a moment's wait; stale if it knows nothing of them."""
+        index = int(self.worker_index or 0)
+        if self._dreamers is None or stream != self._stream:
+            return Reply(worker_index=index, is_stale=True)
+        try:
+            played = [t for group in self._dreamers.collect() for t in group]
+        except StalledError as error:
+            return Reply(worker_index=index, stalled=str(error))
+        except Exception:
+            _log.exception("an env runner cannot dream")
+            return Reply(worker_index=index, error=traceback.format_exc())
+        self.num_env_steps_sampled_lifetime += sum(len(t.new_turns) for t in played)
+        return Reply(worker_index=index, trajectories=tuple(played))
+
+    def end_dreams(self) -> None:
+        """Give up on those under way."""
+        if self._dreamers is not None:
+            self._dreamers.close()
+            self._dreamers = None
+
     def load(self, role: str, *, weights: Weights | PushedWeights, stamp: int) -> Reply:
         """Take the weights that the driver pushes; of shared engines, which ones to ask for."""
         index = int(self.worker_index or 0)
-        try:
+
+        def take() -> None:
             store = self.player.stores[role]
             if isinstance(weights, Weights):
                 store.load_weights(weights.tensors, version=weights.version)
@@ -86,6 +133,11 @@ class DynaEnvRunner(EnvRunner, Checkpointable):
                 cast(RemoteEngine, store).follow(weights)
             if role == POLICY:
                 self.player.crew.behaviors["policy"].version = weights.version
+
+        try:
+            self.player.crew.between_steps(take)
+        except StalledError as error:
+            return Reply(worker_index=index, stalled=str(error))
         except Exception:
             _log.exception("an env runner cannot load weights")
             return Reply(worker_index=index, error=traceback.format_exc())

@@ -43,7 +43,7 @@ from dyna.seeding import derive_seed
 from dyna.summary import summarize
 from dyna.training.models import load_tokenizer
 from dyna.training.trainer import TokenTrainer
-from dyna.types import Context, Metrics, Source, Trajectory
+from dyna.types import Action, Context, Metrics, Source, Trajectory
 from worldmodels.learner import LLMWorldModelLearner
 from worldmodels.llm import LLMWorldModel
 
@@ -83,7 +83,12 @@ def build_player(config: RunConfig) -> Player:
     crew = MortalCrew(
         world=CorridorWorld(num_doors=config.world.params["num_doors"], seed=config.seed),
         behaviors={
-            "policy": LLMPolicy(engines[POLICY], renderer, actions=config.policy.actions),
+            "policy": MortalPolicy(
+                engines[POLICY],
+                renderer,
+                actions=config.policy.actions,
+                order=Path(config.output) / "kill_act",
+            ),
             "expert": ExpertPolicy(_way_on),
             "exploration": RandomPolicy(),
         },
@@ -150,6 +155,18 @@ def build_run(
     )
     parts: dict[str, Any] = {"policy": policy, "model": model, "replay": replay, "ledger": ledger}
     return Run(loop=loop, parts=parts, published=published)
+
+
+class MortalPolicy(LLMPolicy):
+    """Kills its process, once, before it acts where `order` is there, as in `MortalCrew`."""
+
+    def __init__(self, *parts: Any, order: Path, **settings: Any) -> None:
+        super().__init__(*parts, **settings)
+        self._order = order
+
+    async def act(self, context: Context) -> Action:
+        _die_once(self._order)
+        return await super().act(context)
 
 
 @dataclass(kw_only=True)
