@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import ray
 
+from dyna.cluster.parcels import Parcel, unpack
 from dyna.config import EngineConfig, ModelConfig
 from dyna.engines.making import make_engines
 from dyna.protocols import Completion, Engine, GenerationRequest
@@ -50,7 +51,8 @@ class EngineSpec:
 class PushedWeights:
     """Weights in Ray's object store, which every actor of a node reads from one copy."""
 
-    refs: tuple[Any, ...]  # one ObjectRef, wrapped: Ray would fetch a bare argument
+    refs: tuple[Any, ...]
+    """The `ObjectRef` of a `Parcel`, alone in a tuple: Ray would fetch a bare argument."""
     version: int
     stamp: int
     """The number of the push, growing: two pushes may have one version, after a restore."""
@@ -163,9 +165,9 @@ class EngineActor:
             return Refusal.EMPTY
         if self._stamps[role] >= pushed.stamp:
             return None
-        tensors: Mapping[str, Any] = await pushed.refs[0]
+        parcel: Parcel = await pushed.refs[0]
         if self._stamps[role] < pushed.stamp:
-            self._engines[role].load_weights(tensors, version=pushed.version)
+            self._engines[role].load_weights(unpack(parcel), version=pushed.version)
             self._stamps[role] = pushed.stamp
             self._progress = time.monotonic()
         return None

@@ -19,7 +19,6 @@ from typing import Any, cast
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
-from torch import Tensor
 
 from dyna.cluster.engine_actor import (
     NAMESPACE,
@@ -29,6 +28,7 @@ from dyna.cluster.engine_actor import (
     actor_name,
     remote_class,
 )
+from dyna.cluster.parcels import pack
 from dyna.cluster.placement import Room, engine_resources, reserve
 from dyna.config import ModelConfig, RunConfig
 from dyna.types import Metrics
@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 _PING_EVERY_S = 1.0
 _STOP_S = 5.0
 """For engines to end their own processes before their actor is killed."""
+_MAX_REQUESTS = 10_000
+"""Of one actor at once; more wait in Ray's queue, and so would its weights."""
 _MAX_REST_S = 60.0
 """Between two attempts to fill an actor whose engine does not start."""
 
@@ -98,6 +100,7 @@ class EnginePool:
         try:
             self._hire(models, room=self._room)
             self._fill_all()
+            self._count_all(timeout_s=_STOP_S)
         except BaseException:
             self.close()
             raise
@@ -112,8 +115,8 @@ class EnginePool:
         """
         started = time.monotonic()
         self._num_pushes += 1
-        tensors = {name: _on_cpu(tensor) for name, tensor in weights.items()}
-        pushed = PushedWeights(refs=(ray.put(tensors),), version=version, stamp=self._num_pushes)
+        parcel = pack(weights)
+        pushed = PushedWeights(refs=(ray.put(parcel),), version=version, stamp=self._num_pushes)
         self.pushed[role] = pushed
         serving = [a for a in self._actors if role in a.roles and a.is_ready]
         self._call(serving, lambda actor: actor.handle.load.remote(role, pushed))
@@ -137,8 +140,7 @@ class EnginePool:
 
     def metrics(self) -> Metrics:
         """Restarts since the start; the rest since the last call."""
-        for actor, status in self._statuses(timeout_s=_PING_EVERY_S):
-            self._count(actor, status=status)
+        self._count_all(timeout_s=_PING_EVERY_S)
         counts, now = self._counts, time.monotonic()
         found = {
             "time/engine_restarts": float(counts.restarts),
@@ -183,7 +185,7 @@ class EnginePool:
                         max_task_retries=0,
                         max_concurrency=_MAX_REQUESTS,
                         scheduling_strategy=room.strategy(len(self._actors)),
-                        runtime_env={"env_vars": _environment(runtime.threads)},
+                        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(runtime.threads)}},
                     )
                     .remote(
                         EngineSpec(
@@ -269,6 +271,10 @@ class EnginePool:
         elif not status.is_ready or not actor.is_ready:
             self._fill(actor)
 
+    def _count_all(self, *, timeout_s: float) -> None:
+        for actor, status in self._statuses(timeout_s=timeout_s):
+            self._count(actor, status=status)
+
     def _count(self, actor: _Watched, *, status: Status) -> None:
         last, actor.status = actor.status, status
         is_new = last is None or last.process_id != status.process_id
@@ -318,10 +324,6 @@ class EnginePool:
         return status.stamps[role] >= self.pushed[role].stamp
 
 
-_MAX_REQUESTS = 10_000
-"""Of one actor at once; more wait in Ray's queue, and so would its weights."""
-
-
 def _take_start(ref: Any, *, name: str) -> None:
     """Raise `EngineStartError` unless the start has come to a good end."""
     try:
@@ -334,15 +336,3 @@ def _take_start(ref: Any, *, name: str) -> None:
         ) from error
     except GetTimeoutError as error:
         raise EngineStartError(f"{name} has not started in time") from error
-
-
-def _environment(threads: int) -> dict[str, str]:
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        # Weights are read where they lie in the object store, in any dtype.
-        "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1",
-    }
-
-
-def _on_cpu(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu")

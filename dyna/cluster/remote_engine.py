@@ -13,7 +13,6 @@ import asyncio
 import logging
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -101,7 +100,7 @@ class RemoteEngine:
         self._is_exact = is_exact
         self._request_timeout_s = request_timeout_s
         self._patience_s = patience_s
-        self._held: OrderedDict[str, _Seat] = OrderedDict()
+        self._held: dict[str, _Seat] = {}
         self._first = os.getpid() % len(self._seats)
         self.weights_version = 0
         self.pushed: PushedWeights | None = None
@@ -208,15 +207,11 @@ class RemoteEngine:
             self._look_for_returned()
             held = self._held.get(conversation_id)
             if held is not None and not held.is_out:
-                self._held.move_to_end(conversation_id)
-                return held
+                return self._hold(conversation_id, seat=held)
             able = [i for i, seat in enumerate(self._seats) if not seat.is_out]
             if able:
                 chosen = self._seats[min(able, key=self._business)]
-                self._held[conversation_id] = chosen
-                if len(self._held) > _MAX_CONVERSATIONS:
-                    self._held.popitem(last=False)
-                return chosen
+                return self._hold(conversation_id, seat=chosen)
             if time.monotonic() > deadline:
                 raise EngineLostError(
                     f"none of {len(self._seats)} engine actors of {self._role!r} has come back in "
@@ -224,6 +219,14 @@ class RemoteEngine:
                     "checkpoint"
                 )
             await asyncio.sleep(_CHECK_S / 4)
+
+    def _hold(self, conversation_id: str, *, seat: _Seat) -> _Seat:
+        """Remember who holds the conversation; the longest silent one is forgotten for it."""
+        self._held.pop(conversation_id, None)
+        self._held[conversation_id] = seat
+        if len(self._held) > _MAX_CONVERSATIONS:
+            self._held.pop(next(iter(self._held)), None)
+        return seat
 
     def _business(self, index: int) -> tuple[int, int]:
         """Players begin with different actors, so that a few requests of many spread."""

@@ -98,10 +98,16 @@ def pool(local_ray: str, model_folder: str) -> Iterator[EnginePool]:
     pool.close()
 
 
-def remote_engine(pool: EnginePool, model_folder: str) -> RemoteEngine:
+def remote_engine(
+    pool: EnginePool, model_folder: str, *, request_timeout_s: float = 20.0
+) -> RemoteEngine:
     config = with_engines(tiny_config(model_folder))
-    runtime = replace(config.runtime, engine_group=pool.group)
-    engine = find_engines(replace(config, runtime=runtime), roles=["policy"])["policy"]
+    config = replace(
+        config,
+        engine=replace(config.engine, request_timeout_s=request_timeout_s),
+        runtime=replace(config.runtime, engine_group=pool.group),
+    )
+    engine = find_engines(config, roles=["policy"])["policy"]
     engine.publish = pool.push
     return engine
 
