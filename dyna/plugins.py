@@ -70,6 +70,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "engines": {
         "transformers": "dyna.engines.transformers:TransformersEngine",
         "scripted": "dyna.engines.scripted:ScriptedEngine",
+        "vllm": "dyna.engines.vllm.engine:VLLMEngine",
     },
     "parsers": {
         "plain": "agents.parsers:parse_plain",

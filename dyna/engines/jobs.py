@@ -76,15 +76,8 @@ def make_job(request: GenerationRequest, *, vocab_size: int, max_context: int) -
         ValueError: for a prompt that is empty or leaves no room in `max_context`, and for any
             field of the request that makes no sense.
     """
-    _check(request, vocab_size=vocab_size, max_context=max_context)
-    limit = min(request.max_new_tokens, max_context - len(request.prompt_ids))
+    limit = check_request(request, vocab_size=vocab_size, max_context=max_context)
     trie = build_trie(request.choices) if request.choices else None
-    longest = max(map(len, request.choices), default=0)
-    if longest > limit:
-        raise ValueError(
-            f"the longest choice has {longest} tokens, but only {limit} may be generated; "
-            "raise max_new_tokens or max_context, or shorten the prompt"
-        )
     return Job(
         request=request,
         prompt=np.array(request.prompt_ids, dtype=np.int64),
@@ -96,7 +89,20 @@ def make_job(request: GenerationRequest, *, vocab_size: int, max_context: int) -
     )
 
 
-def _check(request: GenerationRequest, *, vocab_size: int, max_context: int) -> None:
+def check_request(request: GenerationRequest, *, vocab_size: int, max_context: int) -> int:
+    """The most tokens that may be said; raises as `make_job` does."""
+    _check_fields(request, vocab_size=vocab_size, max_context=max_context)
+    limit = min(request.max_new_tokens, max_context - len(request.prompt_ids))
+    longest = max(map(len, request.choices), default=0)
+    if longest > limit:
+        raise ValueError(
+            f"the longest choice has {longest} tokens, but only {limit} may be generated; "
+            "raise max_new_tokens or max_context, or shorten the prompt"
+        )
+    return limit
+
+
+def _check_fields(request: GenerationRequest, *, vocab_size: int, max_context: int) -> None:
     prompt = request.prompt_ids
     if not prompt:
         raise ValueError("prompt_ids must not be empty")
