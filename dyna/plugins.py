@@ -38,10 +38,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "noisy_expert": "agents.scripted:NoisyExpertPolicy",
         "invalid": "agents.invalid:InvalidPolicy",
         "tabular": "agents.tabular:TabularPolicy",
+        "openai": "agents.chat:ChatPolicy",
     },
     "world_models": {
         "llm": "worldmodels.llm:LLMWorldModel",
         "tabular": "worldmodels.tabular:TabularWorldModel",
+        "openai": "worldmodels.chat:ChatWorldModel",
     },
     "environments": {
         "household": "dyna.envs.household:HouseholdWorld",
@@ -66,10 +68,15 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "fifo": "dyna.replay:FifoBuffer",
         "reservoir": "dyna.replay:ReservoirBuffer",
         "task_balanced": "dyna.replay:TaskBalancedBuffer",
+        "experience_balanced": "dyna.replay:ExperienceBalancedBuffer",
+        "prioritized": "dyna.replay:PrioritizedBuffer",
+        "surprise": "dyna.replay:SurpriseBuffer",
+        "dual": "dyna.replay:DualBuffer",
     },
     "engines": {
         "transformers": "dyna.engines.transformers:TransformersEngine",
         "scripted": "dyna.engines.scripted:ScriptedEngine",
+        "openai": "dyna.engines.openai:OpenAIEngine",
         "vllm": "dyna.engines.vllm.engine:VLLMEngine",
     },
     "parsers": {
