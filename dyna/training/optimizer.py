@@ -13,7 +13,7 @@ whoever scores, pushes or generates sees the very weights that were trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from torch.nn import Parameter
 from transformers import PreTrainedModel
 
 from dyna.config import OptimizerConfig
+from dyna.training.sharding import local
 
 MASTER = "master"
 """The float32 weight itself, beside AdamW's `step`, `exp_avg` and `exp_avg_sq`."""
@@ -83,21 +84,24 @@ class MasterAdamW:
         }
 
     @torch.no_grad()
-    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `state` gave for the same model. Names and shapes are not checked."""
+    def load_state(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        """Take over what `state` gave for the same model, of which these are the own rows.
+
+        Names and shapes are not checked. They may come one by one, as they are read.
+        """
         self.forget()
-        for key, tensor in tensors.items():
+        for key, tensor in tensors:
             name, _, field = key.rpartition("/")
             trained = self._make_trained(name)
             if field == MASTER:
-                trained.copy_(tensor)
-        for key, tensor in tensors.items():
-            name, _, field = key.rpartition("/")
-            trained = self._trained(name)
-            if field != MASTER:
-                # AdamW keeps its step count on the CPU unless fused on an accelerator.
-                place = tensor if field == "step" else tensor.to(trained.device)
-                self._made().state[trained][field] = place
+                local(trained).copy_(tensor)
+            elif field == "step":
+                # AdamW keeps its step count where the weights are, for it is fused.
+                self._made().state[trained][field] = tensor.to(trained.device)
+            else:
+                moment = torch.zeros_like(trained)
+                local(moment).copy_(tensor)
+                self._made().state[trained][field] = moment
 
     def forget(self) -> None:
         """Start afresh from the weights that the model has now."""

@@ -69,11 +69,12 @@ class TensorFiles:
         """Of the whole tensors, by name."""
 
     def read(self, name: str, *, start: int = 0, stop: int | None = None) -> Tensor:
-        """Rows `start` to `stop` of a tensor; all of it where it is a number or not asked."""
+        """Rows `start` to `stop` of a tensor; a single number has none and comes whole."""
         rows = self._rows.get(name)
         if rows is None:
+            is_whole = stop is None or not self.shapes[name]
             file = self._files[0]
-            return file.get_tensor(name) if stop is None else file.get_slice(name)[start:stop]
+            return file.get_tensor(name) if is_whole else file.get_slice(name)[start:stop]
         stop = self.shapes[name][0] if stop is None else stop
         found: list[Tensor] = []
         first = 0

@@ -34,12 +34,14 @@ from dyna.training.packing import (
 )
 from dyna.training.passes import enable_checkpointing, one_pass
 from dyna.training.scoring import score_actions
+from dyna.training.sharding import local, total_norm
 from dyna.training.tensor_files import TensorFiles, write_tensors
 from dyna.training.weights import (
     check_weights,
     distinct_weights,
     published_weights,
     put_weights,
+    read_like,
     swapped,
     trainable,
 )
@@ -142,7 +144,7 @@ class TokenTrainer:
             row_values = self._pass(row, totals=whole, ce_scale=ce_scale)
             if not math.isfinite(row_values[0].item()):
                 self._optimizer.zero_grad()
-                raise FloatingPointError(_not_finite(row_values))
+                raise FloatingPointError(not_finite(row_values))
             values += row_values
         return self._metrics(rows, values=values)
 
@@ -204,10 +206,19 @@ class TokenTrainer:
         nothing has changed then.
         """
         saved = SavedTrainer(Path(folder), model=self.model)
-        reference = saved.reference.read_all() if saved.reference else None
-        put_weights(self.model, saved.weights.read_all())
-        self._reference = _placed_as(trainable(self.model), tensors=reference)
-        self._optimizer.load_state(saved.optimizer.read_all())
+        own, trained = published_weights(self.model), trainable(self.model)
+        with torch.no_grad():
+            for name in saved.weights.shapes:
+                local(own[name]).copy_(read_like(own[name], files=saved.weights, name=name))
+            self._reference = None
+            if saved.reference is not None:
+                self._reference = _copies(trained)
+                for name, copy in self._reference.items():
+                    local(copy).copy_(read_like(copy, files=saved.reference, name=name))
+        self._optimizer.load_state(
+            (key, read_like(trained[key.rpartition("/")[0]], files=saved.optimizer, name=key))
+            for key in saved.optimizer.shapes
+        )
         self.version = saved.version
 
     def _rows(self, batch: Sequence[TrainingSample]) -> list[Row]:
@@ -222,12 +233,15 @@ class TokenTrainer:
         """Add one row's gradients; its `METRICS`."""
         config = LossConfig(clip_low=self._clip_low, clip_high=self._clip_high, ce_scale=ce_scale)
         with one_pass(self.model, row=row):
-            expected = self._expected(row) if bool(row.ref_kl.any()) else None
+            expected = self._expected(row) if self._asks_reference(row, totals=totals) else None
             loss, values = row_loss(
                 self.model, row=row, totals=totals, config=config, expected=expected
             )
             loss.backward()
         return values
+
+    def _asks_reference(self, row: Row, *, totals: StreamTotals) -> bool:
+        return bool(row.ref_kl.any())
 
     @torch.no_grad()
     def _expected(self, row: Row) -> Tensor:
@@ -247,7 +261,9 @@ class TokenTrainer:
     def _clip(self) -> float:
         """Scale the gradients down to the configured norm; returns the norm they had."""
         touched = self._optimizer.touched()
-        return float(torch.nn.utils.clip_grad_norm_(touched, self._config.max_grad_norm))
+        norm = total_norm([p.grad for p in touched if p.grad is not None])
+        torch.nn.utils.clip_grads_with_norm_(touched, self._config.max_grad_norm, norm)
+        return float(norm)
 
 
 class SavedTrainer:
@@ -317,18 +333,13 @@ def _summary(history: Sequence[Metrics]) -> Metrics:
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     copies: dict[int, Tensor] = {}
     return {
-        name: copies.setdefault(tensor.data_ptr(), tensor.detach().clone())
+        name: copies.setdefault(id(tensor), tensor.detach().clone())
         for name, tensor in tensors.items()
     }
 
 
-def _placed_as(
-    own: Mapping[str, Tensor], *, tensors: Mapping[str, Tensor] | None
-) -> dict[str, Tensor] | None:
-    return None if tensors is None else {n: tensors[n].to(p.device) for n, p in own.items()}
-
-
-def _not_finite(values: Tensor) -> str:
+def not_finite(values: Tensor) -> str:
+    """What to say of a row whose loss is no number."""
     return (
         f"the loss is {values[0].item()} (parts: {to_metrics(values)}); lower the learning rate, "
         "or look for advantages or weights out of proportion"

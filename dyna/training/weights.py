@@ -17,6 +17,8 @@ from torch.nn import Parameter
 from transformers import PreTrainedModel
 
 from dyna.training.lora import adapter_parameters, has_lora
+from dyna.training.sharding import local, rows_of
+from dyna.training.tensor_files import TensorFiles
 
 
 def trainable(model: PreTrainedModel) -> dict[str, Parameter]:
@@ -25,18 +27,25 @@ def trainable(model: PreTrainedModel) -> dict[str, Parameter]:
 
 
 def published_weights(model: PreTrainedModel) -> Mapping[str, Tensor]:
-    """The live tensors that an engine needs: the adapter's, or all, under each of their names."""
-    return adapter_parameters(model) or model.state_dict()
+    """The live tensors that an engine needs: the adapter's, or all, under each of their names.
+
+    A tied weight is one tensor under two names.
+    """
+    adapter = adapter_parameters(model)
+    if adapter:
+        return adapter
+    named: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    named |= dict(model.named_buffers(remove_duplicate=False))
+    return {name: named[name] for name in model.state_dict()}
 
 
 def distinct_weights(model: PreTrainedModel) -> Mapping[str, Tensor]:
     """As `published_weights`, each tied one once: what a file holds."""
-    adapter = adapter_parameters(model)
-    if adapter:
-        return adapter
-    named = [*model.named_parameters(), *model.named_buffers()]
-    saved = model.state_dict().keys()
-    return {name: tensor.detach() for name, tensor in named if name in saved}
+    first_names: dict[int, str] = {}
+    own = published_weights(model)
+    for name, tensor in own.items():
+        first_names.setdefault(id(tensor), name)
+    return {name: own[name] for name in first_names.values()}
 
 
 def check_weights(model: PreTrainedModel, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -52,8 +61,8 @@ def check_weights(model: PreTrainedModel, shapes: Mapping[str, tuple[int, ...]])
     unknown = sorted(set(shapes) - set(own))
     if unknown:
         raise ValueError(f"{what} has names the model lacks, first of all {unknown[0]!r}{remedy}")
-    given = {own[name].data_ptr() for name in shapes}
-    missing = [name for name, tensor in own.items() if tensor.data_ptr() not in given]
+    given = {id(own[name]) for name in shapes}
+    missing = [name for name, tensor in own.items() if id(tensor) not in given]
     if missing:
         raise ValueError(f"{what} lacks {len(missing)} names, first of all {missing[0]!r}{remedy}")
     for name, shape in shapes.items():
@@ -73,7 +82,14 @@ def put_weights(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
     check_weights(model, {name: tuple(tensor.shape) for name, tensor in weights.items()})
     own = published_weights(model)
     for name, tensor in weights.items():
-        own[name].copy_(tensor)
+        rows = rows_of(own[name])
+        local(own[name]).copy_(tensor if rows is None else tensor[rows[0] : rows[1]])
+
+
+def read_like(own: Tensor, *, files: TensorFiles, name: str) -> Tensor:
+    """The rows of a saved tensor that `own` holds."""
+    rows = rows_of(own)
+    return files.read(name) if rows is None else files.read(name, start=rows[0], stop=rows[1])
 
 
 @contextmanager
@@ -92,6 +108,13 @@ def swapped(
         _swap(parameters, others=others)
 
 
+@torch.no_grad()
 def _swap(parameters: Mapping[str, Parameter], *, others: Mapping[str, Tensor]) -> None:
     for name, parameter in parameters.items():
-        parameter.data, others[name].data = others[name].data, parameter.data
+        mine, other = local(parameter), local(others[name])
+        if mine is parameter:
+            parameter.data, other.data = other.data, parameter.data
+        else:  # FSDP2 holds on to the memory of its rows
+            held = mine.clone()
+            mine.copy_(other)
+            other.copy_(held)
