@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dyna.config import ImaginationConfig
+from dyna.config import ImaginationConfig, PluginConfig
 from dyna.protocols import PolicyLearner
 from dyna.rllib import Dyna, DynaConfig
 from dyna.types import Metrics, Source, Trajectory, TrajectoryGroup
@@ -54,8 +54,10 @@ def pair(local_ray: str, model_folder: str, tmp_path_factory: Any) -> Iterator[t
     """Two actors that dream while the policy learns; round 0 is played."""
     output: Path = tmp_path_factory.mktemp("streaming")
     config = tiny_config(model_folder, output=str(output), num_env_runners=2)
+    praise = PluginConfig(name="tests.e2e.tiny_run:Praise")
     config = replace(
         config,
+        policy_learner=replace(config.policy_learner, algorithm=praise),
         imagination=ImaginationConfig(
             episodes_per_round=NUM_DREAMS,
             batches_per_round=4,
@@ -82,7 +84,9 @@ def accounted(learners: Class, result: dict[str, Any]) -> bool:
 
 def test_dreams_are_learned_from_as_they_end(pair: tuple[Dyna, Class]) -> None:
     algorithm, learners = pair
+    before = learners.version
     result = algorithm.train()
+    assert learners.version - before >= 4
     assert accounted(learners, result)
     assert result["dyna"]["imagined/episodes"] == NUM_DREAMS
     assert result["dyna"]["imagined/largest_staleness"] <= MAX_STALENESS

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from agents.algorithms.grpo import GRPO
 from agents.learner import LLMPolicyLearner
 from agents.llm import LLMPolicy
 from agents.scripted import ExpertPolicy, RandomPolicy
@@ -34,6 +33,7 @@ from dyna.envs.corridor import CorridorWorld
 from dyna.imagination import Dream
 from dyna.ledger import Ledger
 from dyna.loop import Crew, DynaLoop
+from dyna.plugins import build
 from dyna.protocols import World, WorldModel
 from dyna.rendering import Renderer
 from dyna.replay import FifoBuffer
@@ -116,7 +116,7 @@ def build_run(
     policy = LLMPolicyLearner(
         trainers[POLICY],
         renderer=renderer,
-        algorithm=GRPO(),
+        algorithm=build("algorithms", config.policy_learner.algorithm),
         config=config.policy_learner,
         seed=config.seed,
     )

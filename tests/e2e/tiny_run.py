@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from dyna.rollout import EpisodeSpec, Limits, rollout
 from dyna.testing import tiny_model
 from dyna.tokenizer import train_tokenizer
 from dyna.tracking import read_metrics
-from dyna.types import Metrics, Source
+from dyna.types import Credit, Metrics, Source, TrajectoryGroup
 from experiments.run import run
 from experiments.watch import Progress
 
@@ -37,6 +37,18 @@ SETTINGS = (
     "imagination.batches_per_round=2", "imagination.horizon=3", "imagination.branch_fraction=0.3",
     "evaluation.num_tasks=2", "evaluation.fidelity_episodes=2",
 )  # fmt: skip
+
+
+class Praise:
+    """An algorithm to which every action is worth something, so that every update changes weights:
+    a random model is never rewarded in a dream."""
+
+    def __call__(self, groups: Sequence[TrajectoryGroup]) -> list[Credit]:
+        return [
+            Credit(trajectory=t, rl=(0.0,) * t.branch_point + (1.0,) * len(t.new_turns))
+            for group in groups
+            for t in group.trajectories
+        ]
 
 
 def settings(model: Path, *changes: str) -> list[str]:
