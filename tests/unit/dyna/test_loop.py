@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -218,6 +218,48 @@ def test_dreams_are_counted_learned_from_and_never_remembered() -> None:
         if trajectory.source is Source.IMAGINED
     ]
     assert len(dreamt) == 3 * 6
+
+
+def test_lock_step_opens_no_stream() -> None:
+    """What is imagined by turns is imagined as it always was."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("nothing streams where max_staleness is 0")
+
+    streamless = make_loop(imagination=DREAMS)
+    streamless.crew = registrar = Registrar(streamless.crew)
+    registrar.stream = refuse
+    ours = [untimed(metrics) for _, metrics in played(streamless, rounds=2)]
+    theirs = [untimed(metrics) for _, metrics in played(make_loop(imagination=DREAMS), rounds=2)]
+    assert ours == theirs
+    assert not any("stale" in name for metrics in ours for name in metrics)
+
+
+@pytest.mark.parametrize("max_staleness", [1, 2, 4])
+def test_asynchronous_dreams_are_counted_and_learned_from_once_or_dropped(
+    max_staleness: int,
+) -> None:
+    student = Student()
+    imagination = replace(
+        DREAMS, episodes_per_round=24, batches_per_round=4, max_staleness=max_staleness
+    )
+    loop = make_loop(imagination=imagination, policy=student)
+    results = played(loop, rounds=3)
+    assert loop.ledger["imagined"].episodes == 3 * 24
+    dreamt = [
+        trajectory.id
+        for lesson in student.lessons
+        for group in lesson
+        for trajectory in group.trajectories
+        if trajectory.source is Source.IMAGINED
+    ]
+    assert len(set(dreamt)) == len(dreamt)
+    dropped = sum(m.get("imagined/dropped_stale_groups", 0.0) for _, m in results)
+    assert len(dreamt) + 3 * dropped == 3 * 24
+    for _, metrics in results[1:]:
+        assert metrics["imagined/episodes"] == 24
+        assert metrics["imagined/largest_staleness"] <= max_staleness
+    assert all(t.source is Source.REAL for t in stored(loop))
 
 
 def test_groups_are_whole() -> None:
