@@ -335,7 +335,10 @@ class RuntimeConfig:
     sharding: Sharding = Sharding.NONE
     """How several learners hold a model."""
     placement_timeout_s: float = 120.0
-    """Seconds until the cluster must have room for the run's engine actors."""
+    """Seconds until the cluster must have room for the run's engine actors, and for rollout actors
+    that died when too few others are left."""
+    runner_timeout_s: float = 3600.0
+    """Seconds in which a rollout actor must answer; one that does not is taken for hung."""
     engine_group: str = ""
     """The name under which rollout actors find the run's engine actors; set by the run itself."""
     threads: int = 1

@@ -116,6 +116,7 @@ RANGES: dict[str, Range] = {
     "runtime.num_learners": COUNT,
     "runtime.gpus_per_learner": NON_NEGATIVE,
     "runtime.placement_timeout_s": POSITIVE,
+    "runtime.runner_timeout_s": POSITIVE,
     "runtime.threads": AT_LEAST_ONE,
     "tracking.checkpoint_every": COUNT,
     "tracking.keep_checkpoints": AT_LEAST_ONE,

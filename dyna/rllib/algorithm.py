@@ -70,7 +70,13 @@ class DynaConfig(AlgorithmConfig):
         """Set the run; the numbers of env runners and learners are taken from its `runtime`."""
         if run_config is not None:
             self.run_config = freeze(run_config)
-            self.env_runners(num_env_runners=run_config.runtime.num_env_runners)
+            self.env_runners(
+                num_env_runners=run_config.runtime.num_env_runners,
+                sample_timeout_s=run_config.runtime.runner_timeout_s,
+            )
+            self.fault_tolerance(
+                env_runner_restore_timeout_s=run_config.runtime.placement_timeout_s
+            )
             self.learners(num_learners=run_config.runtime.num_learners)
             # RLlib seeds only 32 bits; everything of ours takes its seed from the run's own.
             self.debugging(seed=run_config.seed % 2**31)
