@@ -62,11 +62,35 @@ def load_tree(
 
     Raises `ConfigError` as `load` does, except for values out of their range.
     """
-    config = OmegaConf.structured(root)
     layers: list[tuple[str, dict[str, Any]]] = []
     if path is not None:
         layers.append((f"{path}: ", _read_yaml(path)))
     layers += [("", _read_override(text)) for text in overrides]
+    return _merged(root, layers=layers)
+
+
+def changed(config: RunConfig, *, changes: Mapping[str, Any]) -> RunConfig:
+    """`config` with other values at some keys, such as `{"real.group_size": 4}`.
+
+    Raises `ConfigError` as `load` does.
+    """
+    own = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(dump(config))))
+    layers = [("", own), *(("", _nested(key, value=value)) for key, value in changes.items())]
+    loaded = _merged(RunConfig, layers=layers)
+    found = problems(loaded)
+    if found:
+        raise ConfigError("\n".join(found))
+    return loaded
+
+
+def _nested(key: str, *, value: object) -> dict[str, Any]:
+    first, _, rest = key.partition(".")
+    return {first: _nested(rest, value=value) if rest else value}
+
+
+def _merged(root: type[_Tree], *, layers: Sequence[tuple[str, dict[str, Any]]]) -> _Tree:
+    """The defaults of `root`, changed by layer after layer of (where it is from, values)."""
+    config = OmegaConf.structured(root)
     for origin, values in layers:
         try:
             checked = _checked(values, section=root, path="", root=root)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 _REFUSED = 2
 _NOT_INSTALLED = """error: dyna-agents is not installed for {python}: there is no package `dyna`
-error: install the checkout on every node: {python} -m pip install -c constraints.txt -e .
+error: install the checkout on every node: {python} -m pip install -c constraints.txt .
 error: (experiments/clusters/*.yaml do it in their setup_commands)"""
 _FOREIGN = """error: the package `dyna` at {place} is not dyna-agents, and Python finds it first
 error: rename that folder, or take it off PYTHONPATH; no checkout may be in a folder named `dyna`"""
