@@ -157,6 +157,24 @@ class ReplayBuffer(Protocol):
 
 
 @runtime_checkable
+class HasExperiences(Protocol):
+    """A buffer that tells the experiences of a stream apart."""
+
+    def begin_experience(self, name: str) -> None:
+        """From now on what comes belongs to the experience `name`."""
+        ...
+
+
+@runtime_checkable
+class HasScores(Protocol):
+    """A buffer that keeps or draws by what the model makes of what it holds."""
+
+    def note_scores(self, scores: Mapping[str, float]) -> None:
+        """By trajectory id, the model's mean loss in nats per token; ids not held are ignored."""
+        ...
+
+
+@runtime_checkable
 class WorldModelLearner(Protocol):
     """Improves a world model from real experience."""
 
@@ -249,8 +267,10 @@ __all__ = [
     "GenerationRequest",
     "HasCanonicalText",
     "HasClone",
+    "HasExperiences",
     "HasExpert",
     "HasExplorer",
+    "HasScores",
     "HasSplits",
     "HasVariations",
     "Policy",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dyna.config import WorldModelLearnerConfig
 from dyna.evaluation.fidelity import TurnScore
 from dyna.files import read_json, write_json
-from dyna.protocols import ReplayBuffer
+from dyna.protocols import HasScores, ReplayBuffer
 from dyna.rendering import Renderer
 from dyna.replay.parquet import read_trajectories, write_trajectories
 from dyna.seeding import derive_seed, generator
@@ -23,6 +23,7 @@ from dyna.training.trainer import TokenTrainer
 from dyna.types import Metrics, Source, TrainingSample, Trajectory
 from worldmodels.gate import GateVerdict, judge
 from worldmodels.scoring import score_turns
+from worldmodels.surprise import surprise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,6 +106,8 @@ class LLMWorldModelLearner:
         verdict, metrics = self._train_and_judge(training, replayed=replayed, epochs=epochs)
         self._num_updates += 1
         self._hold_out(held_out)
+        if isinstance(replay, HasScores):
+            replay.note_scores(self._surprise([*training, *replayed]))
         metrics["model/fresh_turns"] = float(_num_turns(training))
         metrics["model/replayed_turns"] = float(_num_turns(replayed))
         return metrics | _of_verdict(verdict) | self._report(trained=True)
@@ -188,6 +191,15 @@ class LLMWorldModelLearner:
             self._trainer.model,
             self._renderer,
             self._held_out,
+            use_hidden_state=self._use_hidden_state,
+        )
+
+    def _surprise(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+        """The live model's loss on each, for a buffer that keeps or draws by it."""
+        return surprise(
+            self._trainer.model,
+            self._renderer,
+            {t.id: t for t in trajectories}.values(),
             use_hidden_state=self._use_hidden_state,
         )
 

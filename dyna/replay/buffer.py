@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dyna.replay.codec import decode
 from dyna.replay.shelf import (
@@ -31,6 +31,8 @@ class TrajectoryBuffer(ABC):
     """Whole trajectories within `max_transitions` turns and `max_bytes` bytes."""
 
     name: ClassVar[str]
+    extra_bytes: ClassVar[int] = 0
+    """Kept of each trajectory beside the shelf; counted like the shelf's own bytes."""
 
     def __init__(
         self,
@@ -59,9 +61,12 @@ class TrajectoryBuffer(ABC):
             return
         serial, key = self._num_offered, float(self._keys.random())
         self._num_offered += 1
-        if not self._wants(kind_of(trajectory), key=key):
+        kind = self._kind(trajectory)
+        if not self._wants(kind, key=key):
             return
-        entry = make_entry(trajectory, serial=serial, key=key)
+        entry = make_entry(
+            trajectory, serial=serial, key=key, kind=kind, extra_bytes=self.extra_bytes
+        )
         self.capacity.check_fits(entry, trajectory=trajectory)
         self._shelf.put(entry)
         self._on_put(entry)
@@ -108,18 +113,18 @@ class TrajectoryBuffer(ABC):
             "num_offered": self._num_offered,
             "keep_rng": self._keys.bit_generator.state,
             "draw_rng": self._draws.bit_generator.state,
-            "bounds": self._bounds(),
+            "state": self._state(),
         }
         save_shelf(folder, shelf=self._shelf, buffer=self.name, state=state)
 
     def load(self, folder: str) -> None:
         """Go on exactly as the saved buffer would have; the capacity stays this one's own."""
-        shelf, state = load_shelf(folder, buffer=self.name)
+        shelf, state = load_shelf(folder, buffer=self.name, extra_bytes=self.extra_bytes)
         self._shelf = shelf
         self._num_offered = state["num_offered"]
         self._keys.bit_generator.state = state["keep_rng"]
         self._draws.bit_generator.state = state["draw_rng"]
-        self._note_all(state["bounds"])
+        self._note_all(state["state"])
         self._make_room()
 
     def _make_room(self) -> None:
@@ -133,6 +138,9 @@ class TrajectoryBuffer(ABC):
     def _draw(self) -> Entry:
         return self._uniform(self._shelf.entries)
 
+    def _kind(self, trajectory: Trajectory) -> str:
+        return kind_of(trajectory)
+
     def _wants(self, kind: str, *, key: float) -> bool:
         """Whether a newcomer has a chance to stay; saves the work of encoding it."""
         return True
@@ -145,10 +153,10 @@ class TrajectoryBuffer(ABC):
     def _forget(self) -> Entry:
         """Choose the entry that leaves, and drop what is noted of it."""
 
-    def _bounds(self) -> dict[str, float]:
-        """Keys at which newcomers are turned away; all that a buffer knows beyond its shelf."""
+    def _state(self) -> dict[str, Any]:
+        """All that a buffer knows beyond its shelf, as JSON holds it."""
         return {}
 
-    def _note_all(self, bounds: Mapping[str, float]) -> None:
-        """Start to keep track of the shelf: an empty one, or one just loaded."""
+    def _note_all(self, state: Mapping[str, Any]) -> None:
+        """Start to keep track of the shelf: an empty one, or one just loaded with its `state`."""
         return None

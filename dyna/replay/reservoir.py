@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from dyna.replay.buffer import TrajectoryBuffer
 from dyna.replay.shelf import Entry
@@ -32,6 +33,7 @@ class SmallestKeys:
         heapq.heappush(self._heap, (-entry.key, entry.serial, entry))
 
     def drop(self) -> Entry:
+        """The entry that leaves: that of the largest key."""
         entry = heapq.heappop(self._heap)[2]
         self.bound = entry.key
         return entry
@@ -55,8 +57,8 @@ class ReservoirBuffer(TrajectoryBuffer):
     def _forget(self) -> Entry:
         return self._kept.drop()
 
-    def _bounds(self) -> dict[str, float]:
-        return {"all": self._kept.bound}
+    def _state(self) -> dict[str, Any]:
+        return {"bound": self._kept.bound}
 
-    def _note_all(self, bounds: Mapping[str, float]) -> None:
-        self._kept = SmallestKeys(self._shelf.entries, bound=bounds.get("all", 1.0))
+    def _note_all(self, state: Mapping[str, Any]) -> None:
+        self._kept = SmallestKeys(self._shelf.entries, bound=state.get("bound", 1.0))

@@ -32,14 +32,18 @@ class Entry:
     """The how-manieth trajectory ever offered; orders the shelf."""
     key: float
     """Drawn once, in [0, 1); buffers that keep a random sample keep the smallest."""
+    id: str
+    """Of the trajectory."""
     num_turns: int
     kind: str
-    """World and task family."""
+    """What a balanced buffer shares its room by."""
     blob: bytes
+    extra_bytes: int = 0
+    """What its buffer keeps of it beside the shelf."""
 
     @property
     def num_bytes(self) -> int:
-        return sys.getsizeof(self.blob) + _ENTRY_BYTES
+        return sys.getsizeof(self.blob) + sys.getsizeof(self.id) + _ENTRY_BYTES + self.extra_bytes
 
 
 class Shelf:
@@ -93,16 +97,21 @@ class Capacity:
 
 
 def kind_of(trajectory: Trajectory) -> str:
-    return sys.intern(f"{trajectory.task.world}/{trajectory.task.family}")
+    """World and task family."""
+    return f"{trajectory.task.world}/{trajectory.task.family}"
 
 
-def make_entry(trajectory: Trajectory, *, serial: int, key: float) -> Entry:
+def make_entry(
+    trajectory: Trajectory, *, serial: int, key: float, kind: str, extra_bytes: int
+) -> Entry:
     return Entry(
         serial=serial,
         key=key,
+        id=trajectory.id,
         num_turns=len(trajectory.turns),
-        kind=kind_of(trajectory),
+        kind=sys.intern(kind),
         blob=encode(trajectory),
+        extra_bytes=extra_bytes,
     )
 
 
@@ -135,12 +144,13 @@ def save_shelf(folder: str, *, shelf: Shelf, buffer: str, state: Mapping[str, An
         "buffer": buffer,
         "serials": [entry.serial for entry in shelf.entries],
         "keys": [entry.key for entry in shelf.entries],
+        "kinds": [entry.kind for entry in shelf.entries],
         **state,
     }
     write_json(path / "buffer.json", value=document)
 
 
-def load_shelf(folder: str, *, buffer: str) -> tuple[Shelf, dict[str, Any]]:
+def load_shelf(folder: str, *, buffer: str, extra_bytes: int) -> tuple[Shelf, dict[str, Any]]:
     """Raises `FileNotFoundError` or `ValueError` naming the file that is missing or wrong."""
     path = Path(folder)
     state: dict[str, Any] = read_json(path / "buffer.json")
@@ -149,12 +159,20 @@ def load_shelf(folder: str, *, buffer: str) -> tuple[Shelf, dict[str, Any]]:
             f"{path / 'buffer.json'} was saved by a {state.get('buffer')!r} buffer and cannot be "
             f"loaded into a {buffer!r} one; set replay.name to the one the run began with"
         )
-    serials, keys = state["serials"], state["keys"]
+    serials, keys, kinds = state["serials"], state["keys"], state["kinds"]
     shelf = Shelf()
     num_read = 0
     for trajectory in iter_trajectories(path / "trajectories.parquet"):
         if num_read < len(serials):
-            shelf.put(make_entry(trajectory, serial=serials[num_read], key=keys[num_read]))
+            shelf.put(
+                make_entry(
+                    trajectory,
+                    serial=serials[num_read],
+                    key=keys[num_read],
+                    kind=kinds[num_read],
+                    extra_bytes=extra_bytes,
+                )
+            )
         num_read += 1
     if num_read != len(serials):
         raise ValueError(

@@ -11,7 +11,7 @@ import torch
 
 from dyna.config import GateConfig, WorldModelLearnerConfig
 from dyna.protocols import WorldModelLearner
-from dyna.replay import ReservoirBuffer
+from dyna.replay import PrioritizedBuffer, ReservoirBuffer
 from dyna.types import Source, StopReason, Trajectory
 from tests.unit.worldmodels.corridor_text import OPTIMIZER, episodes, make_renderer, make_trainer
 from worldmodels.learner import LLMWorldModelLearner
@@ -125,6 +125,26 @@ def test_replay_makes_up_its_share_of_the_turns() -> None:
         metrics["model/replayed_turns"] + metrics["model/fresh_turns"]
     )
     assert 0.4 < share < 0.65
+
+
+def test_a_buffer_that_draws_by_surprise_hears_the_live_models_loss() -> None:
+    learner = make_learner(replace(CONFIG, gate=replace(GATE, enabled=False)))
+    old = episodes(6, name="old")
+    replay = PrioritizedBuffer(max_transitions=10_000, max_bytes=2**22, alpha=1.0)
+    for trajectory in old:
+        replay.add(trajectory)
+    learner.update(old, replay)
+    samples = [RENDERER.model_sample(t, use_hidden_state=True) for t in old]
+    for trajectory, sample in zip(old, samples, strict=True):
+        assert sample is not None
+        with torch.no_grad():
+            logits = learner._trainer.model(torch.tensor([sample.token_ids])).logits[0]
+        losses = torch.nn.functional.cross_entropy(
+            logits[:-1], torch.tensor(sample.token_ids[1:]), reduction="none"
+        )
+        mask = torch.tensor(sample.ce[1:]) != 0
+        score = replay._scores[replay._entries[trajectory.id].serial]
+        assert score == pytest.approx(float(losses[mask].mean()), rel=1e-4)
 
 
 def test_it_learns_the_world() -> None:

@@ -11,11 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dyna.protocols import ReplayBuffer, Stateful
-from dyna.replay import FifoBuffer, ReservoirBuffer, TaskBalancedBuffer
+from dyna.replay import (
+    DualBuffer,
+    ExperienceBalancedBuffer,
+    FifoBuffer,
+    PrioritizedBuffer,
+    ReservoirBuffer,
+    SurpriseBuffer,
+    TaskBalancedBuffer,
+)
 from dyna.types import Source, StopReason, Trajectory
 from tests.unit.dyna.replay.strategies import episode, trajectories
 
-BUFFERS = [FifoBuffer, ReservoirBuffer, TaskBalancedBuffer]
+BUFFERS = [
+    FifoBuffer,
+    ReservoirBuffer,
+    TaskBalancedBuffer,
+    ExperienceBalancedBuffer,
+    PrioritizedBuffer,
+    SurpriseBuffer,
+    DualBuffer,
+]
 every_buffer = pytest.mark.parametrize("buffer_class", BUFFERS, ids=lambda b: b.name)
 
 
@@ -203,7 +219,7 @@ def test_task_balanced_shares_the_room_equally() -> None:
         buffer.add(episode(str(number), family="common" if number % 2 else "usual"))
     for number in range(4):
         buffer.add(episode(f"rare {number}", family="rare"))
-    assert buffer.num_transitions_by_family == {
+    assert buffer.num_transitions_by_kind == {
         "house/common": 39,
         "house/rare": 12,
         "house/usual": 39,
