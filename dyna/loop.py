@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dyna.config import ImaginationConfig, RealConfig
 from dyna.imagination import Dream, plan_dreams
@@ -47,6 +47,13 @@ class Crew(Protocol):
     def share_model(self) -> None:
         """Give every player the live world model; returns when all have it."""
         ...
+
+
+@runtime_checkable
+class HasMetrics(Protocol):
+    """A crew with machines to report on: actors that came and went, engines and their speed."""
+
+    def metrics(self) -> Metrics: ...
 
 
 class Journal(Protocol):

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import reduce
 
-from dyna.config import RunConfig
+from dyna.config import Backend, RunConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ RANGES: dict[str, Range] = {
     "seed": Range(0, 2**63 - 1),
     "rounds": COUNT,
     "max_real_steps": COUNT,
+    "max_spend": NON_NEGATIVE,
     "world.step_timeout_s": POSITIVE,
     "world.workers.num": AT_LEAST_ONE,
     "world.workers.max_episodes": AT_LEAST_ONE,
@@ -123,6 +124,7 @@ RANGES: dict[str, Range] = {
 }
 """Every number of `RunConfig`; a test holds that none is missing."""
 
+_ONE_MODEL_ENGINES = ("transformers", "scripted", "openai")
 _DTYPES = ("float32", "bfloat16")
 
 
@@ -159,4 +161,38 @@ def _mismatches(config: RunConfig) -> list[str]:
             )
     if not config.name or "/" in config.name:
         found.append(f"name must be usable as the name of a folder, got {config.name!r}")
+    return found + _engine_mismatches(config)
+
+
+def _engine_mismatches(config: RunConfig) -> list[str]:
+    engine = config.engine
+    found: list[str] = []
+    if engine.num_actors and config.runtime.backend is not Backend.RLLIB:
+        found.append(
+            f"engine.num_actors={engine.num_actors} needs runtime.backend=rllib, got"
+            f" {config.runtime.backend.value}; set engine.num_actors=0 for engines in this process"
+        )
+    if engine.num_gpus and not engine.num_actors:
+        found.append(
+            "engine.num_gpus is of engine actors: set engine.num_actors, or give rollout actors"
+            " GPUs of their own by runtime.gpus_per_env_runner"
+        )
+    is_fraction = engine.num_gpus < 1 and engine.tensor_parallel == 1
+    if engine.num_gpus and not is_fraction and engine.num_gpus != engine.tensor_parallel:
+        found.append(
+            f"engine.num_gpus must be engine.tensor_parallel ({engine.tensor_parallel}), or a"
+            f" fraction where that is 1; got {engine.num_gpus:g}"
+        )
+    if engine.shared and engine.name in _ONE_MODEL_ENGINES:
+        found.append(
+            f"engine.shared needs an engine that holds several adapters, such as `vllm`; got"
+            f" `{engine.name}`"
+        )
+    if engine.sleeps and not engine.num_actors:
+        found.append("engine.sleeps is of engine actors: set engine.num_actors")
+    if engine.sleeps and config.imagination.max_staleness:
+        found.append(
+            "engine.sleeps and imagination.max_staleness exclude each other: engines that sleep"
+            " while the learner steps cannot imagine meanwhile"
+        )
     return found

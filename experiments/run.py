@@ -23,6 +23,7 @@ from dyna import checkpoint, configuring
 from dyna.config import Backend, RunConfig
 from dyna.files import write_json
 from dyna.ledger import ACT
+from dyna.loop import HasMetrics
 from dyna.rllib.failures import LostLearnerError
 from dyna.rllib.parts import Run
 from dyna.tracking import Tracker
@@ -149,7 +150,7 @@ def opened(
     from dyna.cluster.connection import connect, disconnect
     from dyna.rllib import Dyna, DynaConfig
 
-    started = connect(config.runtime)
+    started = connect(config.runtime, engine=config.engine)
     try:
         settings = DynaConfig().dyna(run_config=config, build="experiments.build")
         algorithm = cast(Dyna, settings.build_algo())
@@ -226,7 +227,8 @@ def _play(
     progress.begin_round(first_round)
     try:
         for round, metrics in made.loop.run(first_round=first_round, last_round=config.rounds):
-            tracker.log(round, metrics)
+            crew = made.loop.crew
+            tracker.log(round, metrics | (crew.metrics() if isinstance(crew, HasMetrics) else {}))
             progress.begin_checkpoint()
             _save(config, made, folder=folder, round=round)
             _share(made)

@@ -119,12 +119,16 @@ class EnginePool:
         pushed = PushedWeights(refs=(ray.put(parcel),), version=version, stamp=self._num_pushes)
         self.pushed[role] = pushed
         serving = [a for a in self._actors if role in a.roles and a.is_ready]
+        was_awake = self._is_awake
+        self.wake()
         self._call(serving, lambda actor: actor.handle.load.remote(role, pushed))
+        if not was_awake:
+            self.sleep()
         self._counts.push_s += time.monotonic() - started
         return pushed
 
     def sleep(self) -> None:
-        """Let the engines free their GPU memory, where the configuration says so."""
+        """Let the engines free their GPU memory for the learners, if `engine.sleeps` says so."""
         if self._config.engine.sleeps and self._is_awake:
             self._is_awake = False
             self._call(self._actors, lambda actor: actor.handle.sleep.remote())
@@ -317,6 +321,8 @@ class EnginePool:
         else:
             actor.num_failed = 0
             actor.is_ready = True
+            if not self._is_awake:
+                actor.handle.sleep.remote()
             _log.warning("%s is back, with the newest weights", actor.name)
 
     def _has_newest(self, actor: _Watched, *, role: str) -> bool:

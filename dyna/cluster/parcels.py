@@ -75,5 +75,7 @@ def _piece(tensor: Tensor, *, name: str, seen: dict[tuple[object, ...], Piece]) 
 
 
 def _tensor(piece: Piece) -> Tensor:
-    flat = torch.from_numpy(piece.content).view(_DTYPES[piece.dtype])
-    return flat.reshape(piece.shape)
+    dtype = _DTYPES[piece.dtype]
+    if not piece.content.size:
+        return torch.empty(piece.shape, dtype=dtype)
+    return torch.from_numpy(piece.content).view(dtype).reshape(piece.shape)

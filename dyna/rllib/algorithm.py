@@ -25,16 +25,18 @@ from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
+from ray.tune import PlacementGroupFactory
 
 from dyna import checkpoint, configuring
 from dyna.cluster.engine_pool import EnginePool
+from dyna.cluster.placement import learner_group, trial_bundles
 from dyna.cluster.remote_engine import RemoteEngine
 from dyna.config import RunConfig
 from dyna.engines.making import language_models
 from dyna.files import read_json, write_json
 from dyna.rllib.crew import RLlibCrew
 from dyna.rllib.env_runner import DynaEnvRunner
-from dyna.rllib.learner import TokenLearner, trainer_arguments
+from dyna.rllib.learner import TokenLearner, is_sharded, trainer_arguments
 from dyna.rllib.module import TokenModule
 from dyna.rllib.parts import POLICY, ROLES, WORLD_MODEL, Run, find_factory, freeze, thaw
 from dyna.rllib.trainer import RLlibTrainer
@@ -70,14 +72,17 @@ class DynaConfig(AlgorithmConfig):
         """Set the run; the numbers of env runners and learners are taken from its `runtime`."""
         if run_config is not None:
             self.run_config = freeze(run_config)
+            runtime = run_config.runtime
             self.env_runners(
-                num_env_runners=run_config.runtime.num_env_runners,
-                sample_timeout_s=run_config.runtime.runner_timeout_s,
+                num_env_runners=runtime.num_env_runners,
+                num_cpus_per_env_runner=cast(Any, runtime.cpus_per_env_runner),
+                num_gpus_per_env_runner=runtime.gpus_per_env_runner,
+                sample_timeout_s=runtime.runner_timeout_s,
             )
-            self.fault_tolerance(
-                env_runner_restore_timeout_s=run_config.runtime.placement_timeout_s
+            self.fault_tolerance(env_runner_restore_timeout_s=runtime.placement_timeout_s)
+            self.learners(
+                num_learners=runtime.num_learners, num_gpus_per_learner=runtime.gpus_per_learner
             )
-            self.learners(num_learners=run_config.runtime.num_learners)
             # RLlib seeds only 32 bits; everything of ours takes its seed from the run's own.
             self.debugging(seed=run_config.seed % 2**31)
         if build is not None:
@@ -90,12 +95,20 @@ class DynaConfig(AlgorithmConfig):
         """The policy and the world model, each a language model of its own."""
         config = thaw(self.run_config)
         models = {POLICY: config.policy.model, WORLD_MODEL: config.world_model.model}
+        if is_sharded(config):
+            # Each learner's part moves to its GPU, which need not have room for the whole.
+            models = {role: replace(model, device="cpu") for role, model in models.items()}
         return MultiRLModuleSpec(
             rl_module_specs={role: _spec(asdict(model)) for role, model in models.items()}
         )
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         return _spec(asdict(thaw(self.run_config).policy.model))
+
+    def build_learner_group(self, **arguments: Any) -> LearnerGroup:
+        """Beside the run's engines, where they share GPUs."""
+        arguments["placement_group"] = learner_group(thaw(self.run_config))
+        return super().build_learner_group(**arguments)
 
     def get_default_learner_class(self) -> type:
         return TokenLearner
@@ -177,6 +190,7 @@ class Dyna(Algorithm):
         self.crew = RLlibCrew(
             group=group,
             player=runner.player,
+            engines=self.engines,
             min_healthy=min(settings.min_healthy_env_runners, group.num_remote_env_runners()),
             sample_timeout_s=cast(float, settings.sample_timeout_s),
             recovery_timeout_s=cast(float, settings.env_runner_restore_timeout_s),
@@ -187,9 +201,11 @@ class Dyna(Algorithm):
             player=runner.player,
             crew=self.crew,
             # A part without an engine is no language model, and learns by itself.
-            trainers={role: trainers[role] for role in runner.player.stores},
+            trainers={role: trainers[role] for role in runner.player.stores if role in trainers},
         )
         self.crew.published = self.run.published
+        if self.engines is not None:
+            self.engines.sleep()
         self._refuse_what_cannot_travel()
 
     def training_step(self) -> None:
@@ -217,8 +233,6 @@ class Dyna(Algorithm):
             self._rounds = None
             raise
         self.round_metrics = metrics | self.crew.metrics()
-        if self.engines is not None:
-            self.round_metrics |= self.engines.metrics()
         for name, value in self.round_metrics.items():
             # RLlib's default is a moving average that takes a hundred rounds to move.
             self.metrics.log_value(("dyna", name), value, window=1)
@@ -294,6 +308,23 @@ class Dyna(Algorithm):
         return algorithm
 
     @classmethod
+    def default_resource_request(cls, config: Any) -> PlacementGroupFactory:
+        """What a Tune trial reserves: what RLlib's actors need, and the engine actors."""
+        factory = cast(PlacementGroupFactory, super().default_resource_request(config))
+        settings = cls.get_default_config().update_from_dict(config)
+        run_config = thaw(settings.run_config)
+        if not run_config.engine.num_actors:
+            return factory
+        return PlacementGroupFactory(
+            trial_bundles(
+                run_config,
+                others=factory.bundles,
+                num_roles=len(language_models(run_config)),
+            ),
+            strategy=factory.strategy,
+        )
+
+    @classmethod
     def _should_create_evaluation_env_runners(cls, eval_config: Any) -> bool:
         """Never: the crew that plays for training plays for evaluation too."""
         return False
@@ -326,7 +357,8 @@ class Dyna(Algorithm):
         }
         return {
             role: RLlibTrainer(
-                load_model(models[role]),
+                # The driver's replica is there to be copied; GPUs belong to those that compute.
+                load_model(replace(models[role], device="cpu")),
                 group=group,
                 role=role,
                 arguments=trainer_arguments(self.run_config, role=role),

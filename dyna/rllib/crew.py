@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -21,6 +22,7 @@ import ray
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from dyna.cluster.engine_actor import PushedWeights
+from dyna.cluster.engine_pool import EnginePool
 from dyna.cluster.remote_engine import RemoteEngine
 from dyna.imagination import Dream
 from dyna.rllib.dream_pool import DreamPool
@@ -28,6 +30,7 @@ from dyna.rllib.env_runner import DynaEnvRunner, Reply, Stamps
 from dyna.rllib.failures import LostRunnersError
 from dyna.rllib.parts import POLICY, ROLES, WORLD_MODEL, Player, Weights
 from dyna.rollout import EpisodeSpec
+from dyna.spending import METER
 from dyna.streaming import DreamStream
 from dyna.types import Metrics, Trajectory
 
@@ -52,6 +55,8 @@ class RLlibCrew:
     group: EnvRunnerGroup
     player: Player
     """The driver's."""
+    engines: EnginePool | None = None
+    """The engine actors that everybody shares, if there are any."""
     published: Mapping[str, Callable[[], Weights]] = field(
         default_factory=dict[str, Callable[[], Weights]]
     )
@@ -68,14 +73,16 @@ class RLlibCrew:
     _num_absent: int = 0
 
     def play(self, specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
-        if not self._is_remote:
-            return self.player.crew.play(specs)
-        return self._spread(specs, spec_of=lambda spec: spec, call=_play)
+        with self._engines_awake():
+            if not self._is_remote:
+                return self.player.crew.play(specs)
+            return self._spread(specs, spec_of=lambda spec: spec, call=_play)
 
     def imagine(self, dreams: Sequence[Dream]) -> list[Trajectory]:
-        if not self._is_remote:
-            return self.player.crew.imagine(dreams)
-        return self._spread(dreams, spec_of=lambda dream: dream.spec, call=_imagine)
+        with self._engines_awake():
+            if not self._is_remote:
+                return self.player.crew.imagine(dreams)
+            return self._spread(dreams, spec_of=lambda dream: dream.spec, call=_imagine)
 
     def stream(self, dreams: Sequence[Dream], *, groups_per_update: int) -> DreamStream:
         crew = self.player.crew
@@ -124,6 +131,7 @@ class RLlibCrew:
             "time/healthy_env_runners": float(self.num_healthy),
             "time/env_runner_restarts": float(self.group.num_remote_worker_restarts()),
             "time/replayed_episodes": float(self.num_replayed),
+            **(self.engines.metrics() if self.engines else {}),
         }
 
     def versions(self) -> list[dict[str, int]]:
@@ -161,6 +169,18 @@ class RLlibCrew:
     @property
     def _is_remote(self) -> bool:
         return self.group.num_remote_env_runners() > 0
+
+    @contextmanager
+    def _engines_awake(self) -> Generator[None]:
+        """Engines that share their GPUs with learners are awake while somebody plays."""
+        if self.engines is None:
+            yield
+            return
+        self.engines.wake()
+        try:
+            yield
+        finally:
+            self.engines.sleep()
 
     def _push(self, role: str) -> None:
         """Give every actor the live weights; returns when all have them."""
@@ -258,6 +278,7 @@ class RLlibCrew:
         for id in sorted(silent & set(self._healthy_ids())):
             self.lose(id, hangs=f"has not answered in {self.sample_timeout_s:g} s")
         for reply in replies:
+            METER.add(reply.usage)
             if reply.error:
                 raise RuntimeError(f"env runner {reply.worker_index} failed:\n{reply.error}")
             if reply.stalled:
