@@ -1,66 +1,28 @@
-"""The learner actor: one `TokenTrainer` per module, its gradients summed over the learners.
+"""The learner actor: one `TokenTrainer` per module, which takes its steps with its peers.
 
-RLlib's DDP takes a mean over learners and its batches cut and repeat rows. Here every learner cuts
-the same batches from the same samples, takes its share of each, divides by the totals of the
-whole, and the shares' gradients are added up: one learner or many take the same steps.
+RLlib's DDP takes a mean over learners, its batches cut and repeat rows, and each learner holds all.
+Here RLlib starts, places and connects the learners; `dyna.training.distributed` does the rest.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 import torch.distributed as dist
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from torch import Tensor
 
-from dyna.config import RunConfig
+from dyna.config import RunConfig, Sharding
 from dyna.rllib.module import TokenModule
 from dyna.rllib.parts import POLICY, thaw
-from dyna.training.packing import StreamTotals
-from dyna.training.trainer import TokenTrainer
+from dyna.training.distributed import ShardedTokenTrainer, SharedTokenTrainer
+from dyna.training.models import find_device
 from dyna.types import Metrics, TrainingSample
-
-_log = logging.getLogger(__name__)
-
-
-class SharedTokenTrainer(TokenTrainer):
-    """A `TokenTrainer` that takes each step together with its peers; alone it is a plain one."""
-
-    def forward_backward(
-        self,
-        batch: Sequence[TrainingSample],
-        *,
-        totals: StreamTotals | None = None,
-        ce_scale: float = 1.0,
-    ) -> Metrics:
-        world_size = dist.get_world_size() if dist.is_initialized() else 1
-        if world_size == 1:
-            return super().forward_backward(batch, totals=totals, ce_scale=ce_scale)
-        whole = StreamTotals.of(batch) if totals is None else totals
-        metrics, problem = Metrics(), ""
-        try:
-            share = batch[dist.get_rank() :: world_size]
-            metrics = super().forward_backward(share, totals=whole, ce_scale=ce_scale)
-        except FloatingPointError as error:
-            problem = str(error)
-        # Everybody must learn of a problem before the next collective, or the others wait for ever.
-        num_failed = torch.tensor(float(bool(problem)))
-        dist.all_reduce(num_failed)
-        if num_failed:
-            self._optimizer.zero_grad()
-            raise FloatingPointError(problem or "the loss of another learner is not finite")
-        self._sum_gradients()
-        return _sum_metrics(metrics, world_size=world_size)
-
-    def _sum_gradients(self) -> None:
-        for gradient in self._optimizer.fill_gradients():
-            dist.all_reduce(gradient)
 
 
 class TokenLearner(TorchLearner):
@@ -74,14 +36,26 @@ class TokenLearner(TorchLearner):
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         module = cast(TokenModule, self.module[module_id])
         run_config = thaw(cast(Any, self.config).run_config)
-        self.trainers[module_id] = SharedTokenTrainer(
-            module.language_model, **trainer_arguments(run_config, role=module_id)
-        )
+        arguments = trainer_arguments(run_config, role=module_id)
+        if is_sharded(run_config):
+            section = run_config.policy if module_id == POLICY else run_config.world_model
+            self.trainers[module_id] = ShardedTokenTrainer(
+                module.language_model, device=find_device(section.model.device), **arguments
+            )
+        else:
+            self.trainers[module_id] = SharedTokenTrainer(module.language_model, **arguments)
+
+    def _map_module_to_device(self, module: Any) -> None:
+        """Never: `load_model` has put each where `model.device` says."""
 
     @property
     def is_first(self) -> bool:
-        """It speaks for all of them, which hold the same."""
-        return self._learner_index == 0
+        """It speaks for all of them."""
+        return self._index == 0
+
+    @property
+    def _index(self) -> int:
+        return dist.get_rank() if dist.is_initialized() else 0
 
     def _make_modules_ddp_if_necessary(self) -> None:
         """Never: the trainers add gradients up themselves."""
@@ -102,17 +76,59 @@ class TokenLearner(TorchLearner):
         except FloatingPointError as error:
             return str(error)
 
-    def export(self, role: str) -> dict[str, bytes]:
-        """The files of `TokenTrainer.save`, by name."""
-        with tempfile.TemporaryDirectory() as folder:
-            self.trainers[role].save(folder)
-            return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    def weights(self, role: str) -> dict[str, Tensor] | None:
+        """Of the first learner; the others give None, and their help where the model is sharded."""
+        trainer = self.trainers[role]
+        if not (self.is_first or isinstance(trainer, ShardedTokenTrainer)):
+            return None
+        found = trainer.weights()
+        return {n: t.cpu() for n, t in found.items()} if self.is_first else None
 
-    def restore(self, role: str, *, files: dict[str, bytes]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in files.items():
-                (Path(folder) / name).write_bytes(content)
+    def save(self, role: str, *, folder: str, mark: str) -> dict[str, bytes]:
+        """Write this learner's part of a save.
+
+        Where it sees the driver's file `mark` it writes into that `folder` itself; from another
+        machine it returns the files, by name.
+        """
+        trainer = self.trainers[role]
+        if not (self.is_first or isinstance(trainer, ShardedTokenTrainer)):
+            return {}
+        if (Path(folder) / mark).is_file():
+            trainer.save(folder)
+            return {}
+        with tempfile.TemporaryDirectory() as own:
+            trainer.save(own)
+            return {path.name: path.read_bytes() for path in Path(own).iterdir()}
+
+    def sees(self, folder: str, *, mark: str) -> bool:
+        return (Path(folder) / mark).is_file()
+
+    def restore(self, role: str, *, folder: str, files: Mapping[str, bytes] | None = None) -> None:
+        """From `folder`, or from `files` for a learner on another machine."""
+        if files is None:
             self.trainers[role].load(folder)
+            return
+        with tempfile.TemporaryDirectory() as own:
+            for name, content in files.items():
+                (Path(own) / name).write_bytes(content)
+            self.trainers[role].load(own)
+
+    def log_probs(
+        self, role: str, *, samples: Sequence[TrainingSample]
+    ) -> list[tuple[float, ...]] | None:
+        """As `TokenTrainer.log_probs`: of this learner's share of the samples, which is every so
+        manieth; of all of them where the model is sharded, and then the first alone answers."""
+        trainer = self.trainers[role]
+        if isinstance(trainer, ShardedTokenTrainer):
+            found = trainer.log_probs(samples)
+            return found if self.is_first else None
+        world_size = dist.get_world_size() if dist.is_initialized() else 1
+        return trainer.log_probs(samples[self._index :: world_size])
+
+
+def is_sharded(config: RunConfig) -> bool:
+    """Whether several learners hold each model in parts; one alone holds all of it in any case."""
+    return config.runtime.sharding is Sharding.FSDP and config.runtime.num_learners > 1
 
 
 def trainer_arguments(config: RunConfig, *, role: str) -> dict[str, Any]:
@@ -125,12 +141,3 @@ def trainer_arguments(config: RunConfig, *, role: str) -> dict[str, Any]:
             "clip_high": learner.clip_high,
         }
     return {"optimizer": config.world_model_learner.optimizer}
-
-
-def _sum_metrics(metrics: Metrics, *, world_size: int) -> Metrics:
-    """All are shares of a sum, but for the waste, which is a fraction of each one's own rows."""
-    values = torch.tensor([metrics[name] for name in metrics], dtype=torch.float64)
-    dist.all_reduce(values)
-    summed = dict(zip(metrics, values.tolist(), strict=True))
-    summed["padding_waste"] /= world_size
-    return summed

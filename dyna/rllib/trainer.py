@@ -1,18 +1,20 @@
 """A `TokenTrainer` whose work is done by the learners of a `LearnerGroup`.
 
-It holds a replica of the model, always equal to the learners', so that whoever scores, copies or
-saves weights in the driver needs not know where they were trained. A checkpoint is the same as an
-in-process trainer's: a run may be resumed with another number of learners.
+It holds a replica of the model in the CPU's memory, always equal to the learners', so that whoever
+scores or copies weights in the driver needs not know where they were trained. A checkpoint holds
+the same as an in-process trainer's: a run may be resumed with another number of learners.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import ray
 from ray.exceptions import NodeDiedError, RayActorError
@@ -22,7 +24,7 @@ from transformers import PreTrainedModel
 
 from dyna.rllib.failures import LostLearnerError
 from dyna.rllib.learner import TokenLearner
-from dyna.training.trainer import TokenTrainer
+from dyna.training.trainer import SavedTrainer, TokenTrainer
 from dyna.training.weights import put_weights
 from dyna.types import Metrics, TrainingSample
 
@@ -42,6 +44,7 @@ class RLlibTrainer(TokenTrainer):
         super().__init__(model, **arguments)
         self._group = group
         self._role = role
+        self._frozen = False
 
     def train(
         self,
@@ -88,26 +91,55 @@ class RLlibTrainer(TokenTrainer):
         self._each(partial(_load_weights, role=self._role, ref=ray.put(dict(weights))))
 
     def freeze_reference(self) -> None:
-        super().freeze_reference()
+        self._frozen = True  # The learners hold it; nothing is trained here.
         self._each(partial(_freeze_reference, role=self._role))
 
+    @property
+    def has_reference(self) -> bool:
+        return self._frozen
+
+    def log_probs(self, samples: Sequence[TrainingSample]) -> list[tuple[float, ...]]:
+        """As `TokenTrainer.log_probs`, computed by the learners."""
+        if not samples:
+            return []
+        call = partial(_log_probs, role=self._role, ref=ray.put(list(samples)))
+        answers = [answer for answer in self._each(call) if answer is not None]
+        found: list[tuple[float, ...]] = [()] * len(samples)
+        for index, scores in enumerate(answers):
+            found[index :: len(answers)] = scores
+        return found
+
     def save(self, folder: str) -> None:
-        """Write what `TokenTrainer.save` would; the first learner speaks for all."""
-        files: dict[str, bytes] = self._each(partial(_export, role=self._role))[0]
+        """Write what `TokenTrainer.save` would, in as many parts as the models are held in.
+
+        Learners that see the folder write into it themselves.
+        """
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (path / name).write_bytes(content)
+        with _marked(path) as mark:
+            call = partial(_save, role=self._role, folder=str(path), mark=mark)
+            for files in self._each(call):
+                for name, content in files.items():
+                    (path / name).write_bytes(content)
 
     def load(self, folder: str) -> None:
         """Restore every learner. Raises as `TokenTrainer.load` does, before any has changed."""
-        super().load(folder)
-        files = {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
-        self._each(partial(_restore, role=self._role, ref=ray.put(files)))
+        path = Path(folder)
+        saved = SavedTrainer(path, model=self.model)
+        put_weights(self.model, saved.weights.read_all())
+        self.version = saved.version
+        self._frozen = saved.reference is not None
+        with _marked(path) as mark:
+            is_seen = all(self._each(partial(_sees, folder=str(path), mark=mark)))
+            ref = None
+            if not is_seen:
+                names = [file for file in path.iterdir() if file.is_file()]
+                ref = ray.put({file.name: file.read_bytes() for file in names})
+            self._each(partial(_restore, role=self._role, folder=str(path), ref=ref))
 
     def _pull(self) -> None:
-        weights = self._each(partial(_weights, role=self._role))[0]
-        put_weights(self.model, weights)
+        answers = self._each(partial(_weights, role=self._role))
+        put_weights(self.model, next(weights for weights in answers if weights is not None))
 
     def _each(self, call: Callable[[TokenLearner], Any]) -> list[Any]:
         """The answers of all learners, in their order."""
@@ -141,12 +173,31 @@ def _freeze_reference(learner: TokenLearner, *, role: str) -> None:
 
 
 def _weights(learner: TokenLearner, *, role: str) -> dict[str, Tensor] | None:
-    return learner.trainers[role].weights() if learner.is_first else None
+    return learner.weights(role)
 
 
-def _export(learner: TokenLearner, *, role: str) -> dict[str, bytes] | None:
-    return learner.export(role) if learner.is_first else None
+def _log_probs(learner: TokenLearner, *, role: str, ref: Any) -> list[tuple[float, ...]] | None:
+    return learner.log_probs(role, samples=ray.get(ref))
 
 
-def _restore(learner: TokenLearner, *, role: str, ref: Any) -> None:
-    learner.restore(role, files=ray.get(ref))
+def _save(learner: TokenLearner, *, role: str, folder: str, mark: str) -> dict[str, bytes]:
+    return learner.save(role, folder=folder, mark=mark)
+
+
+def _sees(learner: TokenLearner, *, folder: str, mark: str) -> bool:
+    return learner.sees(folder, mark=mark)
+
+
+def _restore(learner: TokenLearner, *, role: str, folder: str, ref: Any) -> None:
+    learner.restore(role, folder=folder, files=None if ref is None else ray.get(ref))
+
+
+@contextmanager
+def _marked(folder: Path) -> Generator[str]:
+    """The name of a file in `folder` that only who shares this disk can see."""
+    mark = folder / f".seen-{uuid4().hex}"
+    mark.touch()
+    try:
+        yield mark.name
+    finally:
+        mark.unlink()

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed.tensor import DTensor
 
-from dyna.config import RunConfig
+from dyna.config import OptimizerConfig, RunConfig, Sharding
 from dyna.rllib import DynaConfig
 from dyna.rllib.learner import trainer_arguments
 from dyna.rllib.trainer import RLlibTrainer
@@ -50,11 +51,17 @@ def in_process(config: RunConfig) -> TokenTrainer:
     return TokenTrainer(load_model(config.policy.model), **trainer_arguments(config, role="policy"))
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one learner", "two learners"])
+@pytest.fixture(
+    scope="module",
+    params=[(1, Sharding.NONE), (2, Sharding.NONE), (2, Sharding.FSDP)],
+    ids=["one learner", "two learners", "two sharded learners"],
+)
 def shared(
     request: Any, local_ray: str, model_folder: str
 ) -> Iterator[tuple[RunConfig, RLlibTrainer]]:
-    config = tiny_config(model_folder, num_learners=request.param)
+    num_learners, sharding = request.param
+    config = tiny_config(model_folder, num_learners=num_learners)
+    config = replace(config, runtime=replace(config.runtime, sharding=sharding))
     group = DynaConfig().dyna(run_config=config).build_learner_group()
     trainer = RLlibTrainer(
         load_model(config.policy.model),
@@ -70,7 +77,10 @@ def gradients(learner: Any, *, samples: list[TrainingSample]) -> dict[str, torch
     trainer = learner.trainers["policy"]
     trainer.model.zero_grad()
     trainer.forward_backward(samples)
-    found = {name: p.grad.clone() for name, p in trainer.model.named_parameters()}
+    found = {
+        name: p.grad.full_tensor() if isinstance(p.grad, DTensor) else p.grad.clone()
+        for name, p in trainer.model.named_parameters()
+    }
     trainer.model.zero_grad()
     return found
 
@@ -104,6 +114,9 @@ def test_gradients_and_weights_are_those_of_one_process(
         torch.testing.assert_close(trainer.weights()[name], weight, atol=1e-5, rtol=1e-4)
 
     trainer.save(str(tmp_path))
+    is_sharded = config.runtime.sharding is Sharding.FSDP
+    assert len(list(tmp_path.glob("optimizer*.safetensors"))) == (2 if is_sharded else 1)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
     again = in_process(config)
     again.load(str(tmp_path))
     assert again.version == 1 and again.has_reference
@@ -137,6 +150,11 @@ def test_with_nothing_to_learn_nothing_changes(shared: tuple[RunConfig, RLlibTra
     assert trainer.version == version
 
 
+def own_scores(trainer: RLlibTrainer) -> list[tuple[float, ...]]:
+    """By the driver's replica."""
+    return TokenTrainer(trainer.model, optimizer=OptimizerConfig()).log_probs(make_samples())
+
+
 def test_weights_that_are_put_back_reach_every_learner(
     shared: tuple[RunConfig, RLlibTrainer],
 ) -> None:
@@ -144,5 +162,9 @@ def test_weights_that_are_put_back_reach_every_learner(
     before = trainer.weights()
     trainer.train(make_samples(), epochs=1, seed=2)
     trainer.load_weights(before)
-    for held in trainer._each(lambda learner: learner.trainers["policy"].weights()):
+    scores = trainer.log_probs(make_samples())
+    assert scores == [pytest.approx(values, abs=1e-5) for values in own_scores(trainer)]
+    answers = trainer._each(lambda learner: learner.trainers["policy"].weights())
+    assert answers[0]
+    for held in filter(None, answers):
         assert all(torch.equal(held[name], weight) for name, weight in before.items())
