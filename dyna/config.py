@@ -271,6 +271,8 @@ class RealConfig:
 
     demonstrations: int = 40
     """Expert episodes before the first round; counted like any other."""
+    expert: PluginConfig = field(default_factory=lambda: PluginConfig(name="expert"))
+    """Who plays them."""
     explorations: int = 120
     """Episodes of `exploration` behavior before the first round, for the world model."""
     exploration: PluginConfig = field(default_factory=lambda: PluginConfig(name="explorer"))
@@ -367,6 +369,8 @@ class RunConfig:
     """Folder under which the run makes its own."""
     max_real_steps: int = 0
     """The run ends when this many real steps are spent; 0 means no such limit."""
+    max_spend: float = 0.0
+    """The run ends before calls of priced model servers cost more; 0 means no such limit."""
     world: WorldConfig = field(default_factory=WorldConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     policy_learner: PolicyLearnerConfig = field(default_factory=PolicyLearnerConfig)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dyna.files import read_json, write_json
+from dyna.spending import Meter, Usage
 from dyna.types import Metrics, Source, StopReason, Trajectory
 
 ACT, IMAGINE, MODEL = "act", "imagine", "model"
@@ -76,8 +77,13 @@ class Ledger:
 
     accounts = ("real", "demonstration", "evaluation", "imagined", "imagined_evaluation")
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, meter: Meter | None = None
+    ) -> None:
+        """`meter` is where calls of model servers are counted; none where nobody makes any."""
         self._clock = clock
+        self._meter = meter
+        self._server = Usage()
         self._tallies = {account: Tally() for account in self.accounts}
         self._entered: set[str] = set()
         self._seconds: defaultdict[str, float] = defaultdict(float)
@@ -86,6 +92,12 @@ class Ledger:
 
     def __getitem__(self, account: str) -> Tally:
         return self._tallies[account]
+
+    @property
+    def server(self) -> Usage:
+        """Calls of model servers, what they read and wrote, and their price."""
+        self._read_meter()
+        return self._server
 
     @property
     def real_steps(self) -> int:
@@ -133,9 +145,13 @@ class Ledger:
     def metrics(self) -> Metrics:
         """Counts so far as `ledger/...`, seconds so far as `time/...`."""
         self._charge()
+        self._read_meter()
         named: Metrics = {}
         for account, tally in self._tallies.items():
             named.update(tally.metrics(account))
+        if self._server.calls:
+            server = asdict(self._server)
+            named.update({f"ledger/server_{name}": float(n) for name, n in server.items()})
         named.update({f"time/{name}_s": spent for name, spent in sorted(self._seconds.items())})
         named["time/real_s_per_step"] = self._seconds_per_step(ACT, account="real")
         named["time/imagined_s_per_step"] = self._seconds_per_step(IMAGINE, account="imagined")
@@ -163,10 +179,13 @@ class Ledger:
     def save(self, folder: str) -> None:
         """Counts to `ledger.json`; seconds, on which no two runs agree, to `seconds.json`."""
         self._charge()
+        self._read_meter()
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         tallies = {account: asdict(tally) for account, tally in self._tallies.items()}
-        counts = {"tallies": tallies, "entered": sorted(self._entered)}
+        counts: dict[str, Any] = {"tallies": tallies, "entered": sorted(self._entered)}
+        if self._server.calls:
+            counts["server"] = asdict(self._server)
         write_json(path / "ledger.json", value=counts)
         write_json(path / "seconds.json", value=dict(sorted(self._seconds.items())))
 
@@ -175,8 +194,15 @@ class Ledger:
         seconds: dict[str, float] = read_json(Path(folder) / "seconds.json")
         self._tallies = {name: Tally(**counts["tallies"][name]) for name in self.accounts}
         self._entered = set(counts["entered"])
+        self._server = Usage(**counts.get("server", {}))
+        if self._meter is not None:
+            self._meter.begin_at(self._server.cost)
         self._seconds = defaultdict(float, seconds)
         self._mark = self._clock()
+
+    def _read_meter(self) -> None:
+        if self._meter is not None:
+            self._server += self._meter.take()
 
     def _charge(self) -> None:
         now = self._clock()

@@ -198,6 +198,7 @@ def check_config(config: RunConfig) -> None:
     check_name("world_models", config.world_model.name)
     check_name("engines", config.engine.name)
     check_name("replay_buffers", config.replay.name)
+    check_name("policies", config.real.expert.name)
     check_name("policies", config.real.exploration.name)
 
 

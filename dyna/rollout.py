@@ -19,6 +19,7 @@ from typing import TypeVar, cast
 from dyna.protocols import EngineLostError, Env, Policy
 from dyna.rendering import ContextOverflow
 from dyna.seeding import derive_seed
+from dyna.spending import SpendLimitError
 from dyna.types import (
     Action,
     Context,
@@ -205,7 +206,7 @@ async def _act(policy: Policy, *, context: Context) -> Action | None:
     except asyncio.CancelledError as error:
         _propagate_if_ours(error)
         raise _Failure(StopReason.POLICY_ERROR, "act was cancelled from within") from error
-    except EngineLostError:
+    except (EngineLostError, SpendLimitError):
         raise
     except Exception as error:
         raise _Failure(StopReason.POLICY_ERROR, f"act raised {_describe(error)}") from error

@@ -2,7 +2,8 @@
 
 `build_player` makes what plays, in every process; `build_run` makes what learns and the loop around
 it, in the driver. A policy or world model that takes an `engine` is a language model and learns
-through a trainer; one that is a learner itself learns by itself; any other stays as it is.
+through a trainer, unless the engine is a server with a model of its own; one that is a learner
+itself learns by itself; any other stays as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from agents.learner import LLMPolicyLearner
 from dyna.cluster.engines import player_engines
 from dyna.config import PluginConfig, PolicyConfig, RunConfig
 from dyna.crew import LocalCrew
-from dyna.engines.making import language_models
+from dyna.engines.making import language_models, trained_models
 from dyna.ledger import Ledger
 from dyna.loop import Crew, DynaLoop, Journal, SilentWatch
 from dyna.plugins import build, resolve
@@ -36,11 +37,13 @@ from dyna.protocols import (
 from dyna.rendering import Renderer
 from dyna.rllib.parts import POLICY, WORLD_MODEL, Player, Run, Weights
 from dyna.seeding import derive_seed
+from dyna.spending import METER
 from dyna.training.models import load_model, load_tokenizer
 from dyna.training.trainer import TokenTrainer
 from dyna.types import Context, Metrics, Trajectory, TrajectoryGroup
 from experiments.evaluation import HeldOutEvaluator, Score
 from experiments.watch import Progress
+from worldmodels.chat import ChatWorldModel, ChatWorldModelLearner
 from worldmodels.learner import LLMWorldModelLearner
 from worldmodels.scoring import score_turns
 
@@ -48,6 +51,8 @@ from worldmodels.scoring import score_turns
 def build_player(config: RunConfig) -> Player:
     """World, policies, world model and engines, with the weights that the config names."""
     torch.set_num_threads(config.runtime.threads)
+    # What the run may spend is shared out; nobody can spend what another has left.
+    METER.open(limit=config.max_spend / max(1, config.runtime.num_env_runners))
     world: World = build("environments", config.world)
     stores = player_engines(config, models=language_models(config))
     policy = build(
@@ -78,21 +83,22 @@ def build_player(config: RunConfig) -> Player:
         max_concurrent=config.engine.max_batch,
         request_timeout_s=config.engine.request_timeout_s,
     )
-    return Player(crew=crew, stores=stores)
+    examples = {WORLD_MODEL: model} if isinstance(model, ChatWorldModel) else {}
+    return Player(crew=crew, stores={**stores, **examples})
 
 
 def build_trainers(config: RunConfig) -> dict[str, TokenTrainer]:
     """The in-process trainers by role; none for a part that is no language model."""
     learner = config.policy_learner
     trainers: dict[str, TokenTrainer] = {}
-    if _is_language(config, POLICY):
+    if POLICY in trained_models(config):
         trainers[POLICY] = TokenTrainer(
             load_model(config.policy.model),
             optimizer=learner.optimizer,
             clip_low=learner.clip_low,
             clip_high=learner.clip_high,
         )
-    if _is_language(config, WORLD_MODEL):
+    if WORLD_MODEL in trained_models(config):
         trainers[WORLD_MODEL] = TokenTrainer(
             load_model(config.world_model.model), optimizer=config.world_model_learner.optimizer
         )
@@ -110,6 +116,8 @@ def build_run(
 ) -> Run:
     """The loop around `crew`, and everything of it that a checkpoint holds."""
     on_step = progress.on_step if progress else None
+    trained = trained_models(config)
+    trainers = {role: trainer for role, trainer in trainers.items() if role in trained}
     replay: ReplayBuffer = build(
         "replay_buffers",
         config.replay,
@@ -119,7 +127,7 @@ def build_run(
     )
     model_learner = _model_learner(config, player=player, trainers=trainers, on_step=on_step)
     policy_learner = _policy_learner(config, player=player, trainers=trainers, on_step=on_step)
-    ledger = Ledger()
+    ledger = Ledger(meter=METER)
     published = _publish(player, trainers=trainers, model_learner=model_learner)
     loop = DynaLoop(
         world=player.crew.world,
@@ -181,11 +189,15 @@ class _Behaviors(dict[str, Policy]):
         self._world = world
 
     def __missing__(self, name: str) -> Policy:
-        config = self._config.real.exploration if name == "exploration" else PluginConfig(name=name)
+        real, policy = self._config.real, self._config.policy
+        configured = {"expert": real.expert, "exploration": real.exploration}
         self[name] = build(
             "policies",
-            config,
+            configured.get(name, PluginConfig(name=name)),
             **_scripts(self._world),
+            # An expert that is a model answers in the way that the policy is to learn from it.
+            actions=policy.actions,
+            parser=resolve("parsers", policy.parser),
             seed=derive_seed(self._config.seed, name),
         )
         return self[name]
@@ -266,6 +278,8 @@ def _model_learner(
             on_step=on_step,
         )
     model = player.crew.model
+    if isinstance(model, ChatWorldModel):
+        return ChatWorldModelLearner(model, seed=derive_seed(config.seed, "model_learner"))
     return model if isinstance(model, WorldModelLearner) else FixedWorldModelLearner()
 
 
@@ -293,6 +307,9 @@ def _publish(
         published[WORLD_MODEL] = lambda: Weights(
             tensors=learner.live_weights(), version=learner.version
         )
+    if isinstance(model_learner, ChatWorldModelLearner):
+        chat = model_learner.model
+        published[WORLD_MODEL] = lambda: Weights(tensors=chat.weights(), version=chat.version)
     return published
 
 

@@ -1,8 +1,8 @@
 """Engines from the config: one for each model, or one that holds both as adapters.
 
 An engine's constructor takes what it needs by name: `model` (loaded, on its device), or
-`model_config` where it loads weights itself; `max_batch`, `max_context`, `tensor_parallel`; and
-`adapters`, the names under which it answers with one base, if it can hold several.
+`model_config` where it loads weights itself; `max_batch`, `max_context`, `tensor_parallel`,
+`sleeps`, `start_timeout_s`; and `adapters`, the names under which it answers with one base, if it can hold several.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ def language_models(config: RunConfig) -> dict[str, ModelConfig]:
     }
 
 
+def trained_models(config: RunConfig) -> dict[str, ModelConfig]:
+    """Of `language_models`, those that learn: all, or none where the engine is somebody's server,
+    which is given no weights."""
+    is_served = "server" in inspect.signature(resolve("engines", config.engine.name)).parameters
+    return {} if is_served else language_models(config)
+
+
 def make_engines(config: EngineConfig, *, models: Mapping[str, ModelConfig]) -> dict[str, Engine]:
     """The engine of each role in `models`, in this process.
 
@@ -73,6 +80,8 @@ def _make(config: EngineConfig, *, model: ModelConfig, adapters: Sequence[str] =
         "max_context": model.max_context,
         "tensor_parallel": config.tensor_parallel,
         "adapters": tuple(adapters),
+        "sleeps": config.sleeps,
+        "start_timeout_s": config.start_timeout_s,
     }
     if "model" in inspect.signature(resolve("engines", config.name)).parameters:
         offered["model"] = load_model(model)

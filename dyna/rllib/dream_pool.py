@@ -22,6 +22,7 @@ from ray.exceptions import RayError, RayTaskError
 from dyna.imagination import Dream
 from dyna.rllib.env_runner import Reply, Stamps
 from dyna.rllib.failures import LostRunnersError
+from dyna.spending import METER
 from dyna.types import Trajectory
 
 _log = logging.getLogger(__name__)
@@ -174,6 +175,7 @@ class DreamPool:
             _log.warning("env runner %d died: %s", call.id, error)
             self._lose(call.id)
             return []
+        METER.add(reply.usage)
         if reply.error:
             raise RuntimeError(f"env runner {call.id} failed:\n{reply.error}")
         if reply.stalled:

@@ -14,7 +14,7 @@ import logging
 import os
 import traceback
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 from ray.rllib.env.env_runner import EnvRunner
@@ -26,6 +26,7 @@ from dyna.dream_thread import DreamThread
 from dyna.imagination import Dream
 from dyna.rllib.parts import POLICY, ROLES, Player, Weights, find_factory, thaw
 from dyna.rollout import EpisodeSpec
+from dyna.spending import METER, Usage
 from dyna.streaming import StalledError
 from dyna.types import Trajectory
 
@@ -47,6 +48,8 @@ class Reply:
     """A traceback: the fault is in the code, not in a world."""
     stalled: str = ""
     """How its dreams hang; nothing else will come of them."""
+    usage: Usage = field(default_factory=METER.take)
+    """What it has spent on model servers since its last reply."""
 
 
 class DynaEnvRunner(EnvRunner, Checkpointable):

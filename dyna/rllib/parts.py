@@ -12,8 +12,6 @@ from enum import Enum
 from importlib import import_module
 from typing import Any, Protocol, cast, get_type_hints
 
-from torch import Tensor
-
 from dyna.config import RunConfig
 from dyna.crew import LocalCrew
 from dyna.loop import Crew, DynaLoop
@@ -45,7 +43,8 @@ class Player:
 class Weights:
     """What players are given."""
 
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, Any]
+    """By name; of a part that learns something other than tensors, that."""
     version: int
 
 

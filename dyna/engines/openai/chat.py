@@ -69,7 +69,7 @@ class ChatServer:
         do not come."""
         body: dict[str, Any] = {
             "model": self._settings.model_name,
-            "messages": [{"role": role, "content": content} for role, content in messages],
+            "messages": [{"role": role, "content": _sound(text)} for role, text in messages],
             "max_tokens": max_tokens,
             "temperature": temperature,
             "seed": seed & _MAX_SEED,
@@ -86,7 +86,7 @@ class ChatServer:
         choice = answer["choices"][0]
         message = as_object(choice.get("message"))
         return ChatReply(
-            text=str(message.get("content") or ""),
+            text=_sound(str(message.get("content") or "")),
             finished=choice.get("finish_reason") == "stop",
             log_probs=self._log_probs(choice) if log_probs else (),
         )
@@ -101,6 +101,11 @@ class ChatServer:
                 f"{self.name} returns no log-probs; do not ask it for them", is_passing=False
             )
         return tuple(float(entry["logprob"]) for entry in told)
+
+
+def _sound(text: str) -> str:
+    """What no UTF-8 can hold, half a surrogate pair, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _guess(messages: Sequence[Message]) -> int:
