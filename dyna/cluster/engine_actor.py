@@ -15,14 +15,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import ray
 
 from dyna.cluster.parcels import Parcel, unpack
 from dyna.config import EngineConfig, ModelConfig
 from dyna.engines.making import make_engines
-from dyna.protocols import Completion, Engine, GenerationRequest
+from dyna.protocols import Closeable, Completion, Engine, EngineLostError, GenerationRequest
 
 _log = logging.getLogger(__name__)
 
@@ -111,13 +111,6 @@ class HasSleep(Protocol):
         ...
 
 
-@runtime_checkable
-class HasStop(Protocol):
-    """An engine with processes of its own, which must end before it does."""
-
-    def stop(self) -> None: ...
-
-
 class EngineActor:
     """Holds the engines of its roles. All but `ping` run on one event loop, in turns."""
 
@@ -152,6 +145,8 @@ class EngineActor:
         self._under_way += 1
         try:
             completion = await self._engines[role].generate(request)
+        except EngineLostError:
+            self._give_up()
         finally:
             self._under_way -= 1
         self._progress = time.monotonic()
@@ -167,28 +162,31 @@ class EngineActor:
             return None
         parcel: Parcel = await pushed.refs[0]
         if self._stamps[role] < pushed.stamp:
-            self._engines[role].load_weights(unpack(parcel), version=pushed.version)
+            try:
+                self._engines[role].load_weights(unpack(parcel), version=pushed.version)
+            except EngineLostError:
+                self._give_up()
             self._stamps[role] = pushed.stamp
             self._progress = time.monotonic()
         return None
 
     async def sleep(self) -> None:
-        """Free what the engines can free until `wake`."""
-        for engine in self._engines.values():
+        """Free what the engines can free until `wake`; nothing where they cannot."""
+        for engine in self._distinct():
             if isinstance(engine, HasSleep):
                 engine.sleep()
 
     async def wake(self) -> None:
-        for engine in self._engines.values():
+        for engine in self._distinct():
             if isinstance(engine, HasSleep):
                 engine.wake()
         self._progress = time.monotonic()
 
     async def stop(self) -> None:
         """End the engines' own processes; the actor is killed after this."""
-        for engine in self._engines.values():
-            if isinstance(engine, HasStop):
-                engine.stop()
+        for engine in self._distinct():
+            if isinstance(engine, Closeable):
+                engine.close()
 
     @ray.method(concurrency_group=_CONTROL)
     async def ping(self) -> Status:
@@ -206,6 +204,17 @@ class EngineActor:
             idle_s=time.monotonic() - self._progress if self._under_way else 0.0,
             tokens=tokens,
         )
+
+    def _distinct(self) -> list[Engine]:
+        """Adapters of one engine sleep and end together."""
+        engines = list(self._engines.values())
+        return engines[:1] if self._spec.engine.shared else engines
+
+    def _give_up(self) -> NoReturn:
+        """The engine's own processes are gone: end this one, which Ray starts anew."""
+        _log.exception("the engine of this actor died, and the actor with it")
+        logging.shutdown()
+        os._exit(1)
 
     def _refusal(self, role: str, *, stamp: int, is_exact: bool) -> Refusal | None:
         if self._stamps[role] < stamp:

@@ -14,20 +14,22 @@ import atexit
 import itertools
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dyna.config import ModelConfig
 from dyna.engines.jobs import check_request
 from dyna.engines.vllm.adapters import write_adapter
 from dyna.engines.vllm.checks import check_weights, inspect_model, require_vllm
-from dyna.engines.vllm.host import Host, Voice, Weights
+from dyna.engines.vllm.host import EngineDiedError, Host, Voice, Weights
 from dyna.engines.vllm.loop_thread import LoopThread
 from dyna.engines.vllm.settings import Settings
 from dyna.engines.vllm.start import prepare_environment, start_vllm
 from dyna.engines.vllm.sync import WeightPusher, WeightSync
 from dyna.protocols import Completion, GenerationRequest
+
+_T = TypeVar("_T")
 
 _RAM_DISK = Path("/dev/shm")
 
@@ -118,6 +120,7 @@ class VLLMEngine:
                 self._settings, shape=self._shape, loop=self._loop, folder=self._folder
             )
         except BaseException:
+            self._loop.abandon()
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self._host = self._loop.run(_make_host(llm))
@@ -141,6 +144,7 @@ class VLLMEngine:
         return await self.ask(request, voice=self._voice)
 
     async def ask(self, request: GenerationRequest, *, voice: Voice) -> Completion:
+        self._check_open()
         limit = check_request(
             request, vocab_size=self._shape.vocab_size, max_context=self._settings.max_context
         )
@@ -161,6 +165,7 @@ class VLLMEngine:
         self.weights_version = version
 
     def push(self, weights: Mapping[str, Any], *, voice: Voice, version: int) -> None:
+        self._check_open()
         check_weights(weights, shape=self._shape)
         if not self._settings.model.lora.rank:
             wanted = {name: weights[name] for name in weights if name not in self._shape.tied}
@@ -172,6 +177,13 @@ class VLLMEngine:
         self._loop.run(self._host.swap_adapter(voice, path=str(folder), version=version))
         if old is not None:
             shutil.rmtree(old.lora_path)
+
+    def run(self, work: Callable[[Any], Awaitable[_T]]) -> _T:
+        """What `work` makes of vLLM's own `AsyncLLM`, on its event loop: for what is not here.
+
+        Example: `engine.run(lambda llm: llm.reset_prefix_cache())`
+        """
+        return self._loop.run(self._host.run(work))
 
     def adapter(self, name: str) -> AdapterView:
         """The engine of one of the adapters. Raises `KeyError` for a name that it does not have."""
@@ -199,6 +211,10 @@ class VLLMEngine:
         self._loop.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise EngineDiedError("the engine was closed")
+
 
 class AdapterView:
     """One of the models of an engine with adapters; satisfies `dyna.protocols.Engine`."""
@@ -216,6 +232,16 @@ class AdapterView:
         """Take the adapter's tensors; requests of the other adapters are not disturbed."""
         self._engine.push(weights, voice=self._voice, version=version)
         self.weights_version = version
+
+    def sleep(self) -> None:
+        """The whole engine's, with all its adapters, like `wake` and `close`."""
+        self._engine.sleep()
+
+    def wake(self) -> None:
+        self._engine.wake()
+
+    def close(self) -> None:
+        self._engine.close()
 
 
 async def _make_host(llm: Any) -> Host:

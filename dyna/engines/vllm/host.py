@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dyna.engines.vllm.sampling import to_completion, to_sampling_params, was_aborted
-from dyna.protocols import Completion, GenerationRequest
+from dyna.protocols import Completion, EngineLostError, GenerationRequest
 
 _T = TypeVar("_T")
 
 
-class EngineDiedError(RuntimeError):
+class EngineDiedError(EngineLostError):
     """vLLM's processes are gone, or hold weights that were loaded by halves."""
 
 
@@ -56,6 +56,9 @@ class Host:
         self._all_submitted = asyncio.Event()
         self._all_submitted.set()
         self._num_submitting = 0
+        self._changing = asyncio.Lock()
+        self._is_paused = False
+        self._is_asleep = False
         self._broken: str | None = None
 
     async def generate(self, request: GenerationRequest, *, voice: Voice, limit: int) -> Completion:
@@ -65,22 +68,29 @@ class Host:
             await self._is_open.wait()
             self._check_sound()
             weights = voice.weights
-            output = await self._alive(self._ask(request, voice=voice, params=params))
+            asking = self._ask(request, voice=voice, lora=weights.lora, params=params)
+            output = await self._alive(asking)
             if not was_aborted(output):
                 return to_completion(output, request=request, weights_version=weights.version)
 
     async def pause(self) -> None:
         """Stop generating; what is under way starts again after `resume`. Forgets all prompts."""
+        await self._begin_change()
+        self._is_paused = True
         await self._close_gate()
         await self._alive(self._llm.pause_generation(mode="abort", clear_cache=True))
 
     async def resume(self) -> None:
         await self._alive(self._llm.resume_generation())
-        self._is_open.set()
+        self._is_paused = False
+        self._end_change()
 
-    def give_up(self, reason: str) -> None:
+    async def give_up(self, reason: str) -> None:
         """Answer nobody any more."""
-        self._broken = reason
+        self._broken = self._broken or reason
+        if self._is_paused:
+            self._is_paused = False
+            self._end_change()
         self._is_open.set()
 
     async def swap_adapter(self, voice: Voice, *, path: str, version: int) -> None:
@@ -93,35 +103,44 @@ class Host:
 
         number = next(self._numbers)
         lora = LoRARequest(f"{voice.name}/{version}/{number}", number, path)
-        await self._alive(self._llm.add_lora(lora))
-        old = voice.weights
-        await self._close_gate()
+        await self._begin_change()
         try:
+            await self._alive(self._llm.add_lora(lora))
+            await self._close_gate()
+            old = voice.weights
             voice.weights = Weights(version=version, lora=lora)
             outdated = [key for key, speaker in self._running.items() if speaker is voice]
             await self._alive(self._llm.abort(outdated))
             if old.lora is not None:
                 await self._alive(self._llm.remove_lora(old.lora.lora_int_id))
         finally:
-            self._is_open.set()
+            self._end_change()
 
     async def sleep(self, *, level: int) -> None:
+        await self._begin_change()
         await self._close_gate()
         await self._alive(self._llm.sleep(level=level))
+        self._is_asleep = True
 
     async def wake(self) -> None:
-        await self._alive(self._llm.wake_up())
-        self._is_open.set()
+        if self._is_asleep:
+            await self._alive(self._llm.wake_up())
+            self._is_asleep = False
+            self._end_change()
 
-    async def call(self, name: str, *arguments: Any) -> Any:
-        """One of vLLM's own methods, by name."""
-        return await self._alive(getattr(self._llm, name)(*arguments))
+    async def run(self, work: Callable[[Any], Awaitable[_T]]) -> _T:
+        """What `work` makes of vLLM's own engine."""
+        return await self._alive(work(self._llm))
 
     async def shut_down(self) -> None:
-        self.give_up("the engine was closed")
+        await self.give_up("the engine was closed")
         self._llm.shutdown()
+        # vLLM's own clean-up must not wait for the interpreter's end, when half of it is gone.
+        del self._llm
 
-    async def _ask(self, request: GenerationRequest, *, voice: Voice, params: Any) -> Any:
+    async def _ask(
+        self, request: GenerationRequest, *, voice: Voice, lora: Any, params: Any
+    ) -> Any:
         """vLLM's whole answer, or what it had said when it was aborted."""
         from vllm.inputs.engine import tokens_input
 
@@ -134,20 +153,32 @@ class Host:
                     key,
                     tokens_input(list(request.prompt_ids)),
                     params,
-                    lora_request=voice.weights.lora,
+                    lora_request=lora,
                 )
             finally:
                 self._end_submitting()
             return await queue.get()
         except asyncio.CancelledError:
+            self._check_sound()  # closed, with this request under way
             await self._llm.abort(key)
             raise
         finally:
             del self._running[key]
 
+    async def _begin_change(self) -> None:
+        """Wait for the turn to change weights or memory: one change at a time."""
+        self._check_sound()
+        if self._is_asleep:
+            raise RuntimeError("the engine sleeps; wake it before anything is changed in it")
+        await self._changing.acquire()
+        self._check_sound()
+
+    def _end_change(self) -> None:
+        self._changing.release()
+        self._is_open.set()
+
     async def _close_gate(self) -> None:
         """Let no request in, and wait until those at the door are inside."""
-        self._check_sound()
         self._is_open.clear()
         await self._all_submitted.wait()
 
@@ -170,7 +201,6 @@ class Host:
         try:
             return await call
         except EngineDeadError as error:
-            raise EngineDiedError(
-                "vLLM's process has ended; its last words are in the log above. Make the engine "
-                "anew"
-            ) from error
+            reason = "vLLM's process has ended; what it said last is above. Make the engine anew"
+            await self.give_up(reason)
+            raise EngineDiedError(reason) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dyna.cluster.placement import engine_bundles, is_colocated, trial_bundles
+from dyna.cluster.placement import Bundle, engine_bundles, is_colocated, trial_bundles
 from dyna.config import EngineConfig, RunConfig, RuntimeConfig
 
 
@@ -48,7 +48,9 @@ def test_a_colocated_learner_shares_the_bundle_of_an_engine() -> None:
 
 
 def test_the_bundles_of_a_trial_end_with_those_of_the_engines() -> None:
-    main, runner, learner = {"CPU": 1}, {"CPU": 2}, {"GPU": 0.5}
+    main: Bundle = {"CPU": 1}
+    runner: Bundle = {"CPU": 2}
+    learner: Bundle = {"GPU": 0.5}
     engine = EngineConfig(num_actors=1, num_gpus=0.5)
     split = run(engine=engine, runtime=RuntimeConfig(num_learners=1, gpus_per_learner=1))
     assert trial_bundles(split, others=[main, runner, {"GPU": 1}], num_roles=1) == [
