@@ -18,7 +18,6 @@ from dyna.config import PolicyLearnerConfig
 from dyna.protocols import Algorithm
 from dyna.rendering import Renderer
 from dyna.seeding import derive_seed, generator
-from dyna.training.scoring import score_actions
 from dyna.training.trainer import TokenTrainer
 from dyna.types import Credit, Metrics, TrainingSample, Trajectory, TrajectoryGroup
 
@@ -100,7 +99,7 @@ class LLMPolicyLearner:
             return counts | {"policy/version": float(self.version)}
         samples, found = mismatch.correct(
             samples,
-            log_probs=self._log_probs,
+            log_probs=self.trainer.log_probs,
             max_importance=self._config.max_importance,
             is_stale=stale.get("staleness_max", 0.0) > 0,
         )
@@ -166,16 +165,11 @@ class LLMPolicyLearner:
         fitting = [sample for sample in made if sample is not None]
         return fitting, len(made) - len(fitting)
 
-    def _log_probs(self, samples: Sequence[TrainingSample]) -> list[tuple[float, ...]]:
-        return score_actions(
-            self.trainer.model, samples, max_tokens=self._config.optimizer.tokens_per_pass
-        )
-
     def _watch_engine(self, groups: Sequence[TrajectoryGroup]) -> Metrics:
         """The gap to the engine where no policy gradient needs it, from a few episodes."""
         silent = [Credit(trajectory=t, rl=(0.0,) * len(t.turns)) for t in mismatch.sampled(groups)]
         samples = mismatch.probe(self._samples(silent)[0], max_tokens=mismatch.WATCH_TOKENS)
-        learner = self._log_probs(samples)
+        learner = self.trainer.log_probs(samples)
         return mismatch.gap_metrics(mismatch.measure_gap(samples, learner=learner))
 
     def _draw_demonstrations(self, num_samples: int) -> list[TrainingSample]:

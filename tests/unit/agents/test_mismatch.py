@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -22,7 +21,6 @@ from dyna.protocols import Algorithm
 from dyna.rendering import Renderer
 from dyna.seeding import derive_seed
 from dyna.testing import byte_tokenizer, tiny_model
-from dyna.training.scoring import score_actions
 from dyna.training.trainer import TokenTrainer
 from dyna.types import (
     Action,
@@ -228,7 +226,7 @@ def test_the_first_step_follows_the_truncated_off_policy_gradient() -> None:
     credits = GRPO()([group])
     samples, metrics = mismatch.correct(
         [sample for credit in credits if (sample := RENDERER.policy_sample(credit))],
-        log_probs=partial(score_actions, pupil.trainer.model, max_tokens=4096),
+        log_probs=pupil.trainer.log_probs,
         max_importance=bound,
         is_stale=False,
     )
