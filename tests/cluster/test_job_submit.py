@@ -1,4 +1,4 @@
-"""`ray job submit` of a checkout to a cluster with tokens, as docs/cluster.md says it."""
+"""`ray job submit` of a checkout to a cluster with a token, and what that token keeps out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ TINY = (
 """A real run of seconds."""
 LEFT_HERE = (".venv/lib/torch.so", "runs/old/weights", ".git/objects/pack", "data/games.zip")
 """What is too large or too private to be sent with a job."""
-SUBMIT = ("ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--working-dir")
+DASHBOARD = "http://127.0.0.1:8265"
+SUBMIT = ("ray", "job", "submit", "--address", DASHBOARD, "--working-dir")
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +94,36 @@ def test_a_job_ends_with_the_status_of_its_run(cluster: Room, checkout: Path) ->
         cwd=checkout,
     )  # fmt: skip
     assert job.code != 0 and "did you mean `rounds`?" in job.said, job.said
+
+
+@pytest.mark.parametrize(
+    "stranger", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "a" * 64}], ids=["none", "wrong"]
+)
+def test_who_lacks_the_token_is_kept_out(cluster: Room, stranger: dict[str, str]) -> None:
+    hurried = stranger | {"RAY_NUM_REDIS_GET_RETRIES": "2"}  # instead of twenty seconds
+    jobs = cluster.run("ray", "job", "list", f"--address={DASHBOARD}", environment=hurried)
+    assert jobs.code != 0 and "AuthenticationError" in jobs.said, jobs.said
+    node = cluster.run(
+        "ray", "start", "--address=127.0.0.1:6379", "--num-cpus=1",
+        "--object-store-memory=100000000", environment=hurried,
+    )  # fmt: skip
+    assert node.code != 0 and "AuthenticationError" in node.said, node.said
+    driver = cluster.run(
+        "python", "-m", "experiments.train", *TINY, environment=hurried, cwd=ROOT, seconds=60
+    )
+    assert driver.code == 1 and "refused this machine's token" in driver.said, driver.said
+    assert "~/.ray/auth_token" in driver.said and "Traceback" not in driver.said
+
+
+def test_the_dashboard_wants_the_token(cluster: Room) -> None:
+    ask = (
+        "import sys, urllib.request as r, urllib.error as e\n"
+        "for path in ('/api/jobs/', '/api/version', '/nodes?view=summary'):\n"
+        "    headers = dict(text.split(':') for text in sys.argv[1:])\n"
+        f"    q = r.Request({DASHBOARD!r} + path, headers=headers)\n"
+        "    try: print(r.urlopen(q).status)\n"
+        "    except e.HTTPError as error: print(error.code)\n"
+    )
+    assert cluster.run("python", "-c", ask).said.split() == ["401"] * 3
+    right = "Authorization:Bearer " + "5" * 64
+    assert cluster.run("python", "-c", ask, right).said.split() == ["200"] * 3

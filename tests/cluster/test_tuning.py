@@ -21,6 +21,9 @@ from dyna.types import Action, Context
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("local_ray")]
 
 
+AIMLESS = "tests.cluster.test_tuning:Aimless"
+
+
 class Frail(ExpertPolicy):
     """Kills its process once, in the round after the first, where `order` lies."""
 
@@ -65,11 +68,11 @@ def small(*changes: str) -> RunConfig:
 
 def played(results: tune.ResultGrid) -> list[tuple[str, int]]:
     """Of each trial that has begun: its policy, and the rounds that it played."""
-    return [
+    return sorted(
         (result.config["run_config"]["policy"]["name"], result.metrics[TIME])
         for result in results
         if result.config and result.metrics
-    ]
+    )
 
 
 def test_a_sweep_stops_the_worse_is_continued_and_its_best_opened(tmp_path: Path) -> None:
