@@ -99,9 +99,9 @@ def pool(local_ray: str, model_folder: str) -> Iterator[EnginePool]:
 
 
 def remote_engine(
-    pool: EnginePool, model_folder: str, *, request_timeout_s: float = 20.0
+    pool: EnginePool, model_folder: str, *, num_actors: int = 2, request_timeout_s: float = 20.0
 ) -> RemoteEngine:
-    config = with_engines(tiny_config(model_folder))
+    config = with_engines(tiny_config(model_folder), num_actors=num_actors)
     config = replace(
         config,
         engine=replace(config.engine, request_timeout_s=request_timeout_s),
