@@ -1,13 +1,14 @@
 """What a run would do, before it does it: phases, episodes, steps, memory and time.
 
 Counts follow from the config; lengths and speeds are measured on this machine in a few seconds
-(`experiments.calibration`), and the rest is arithmetic. Nothing is written and nothing is learned.
+(`experiments.calibration`), and the rest is arithmetic. Models that ask for GPUs are estimated from
+their shape (`experiments.estimates`). Nothing is written and nothing is learned.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from dyna.config import RunConfig
 from dyna.plugins import PluginError
+from experiments.arithmetic import H100
 from experiments.calibration import (
     Lengths,
     Speeds,
@@ -24,103 +26,18 @@ from experiments.calibration import (
     peak_bytes,
 )
 from experiments.durations import duration
+from experiments.estimates import (
+    Estimate,
+    TooLittleMemoryError,
+    asks_for_gpus,
+    estimate,
+    gpu_here,
+)
+from experiments.phases import Phase, phases
 from experiments.tiny.making import wants_tiny_model, with_tiny_model
 
 _NUM_FOR_WORDS = 4
 """Episodes of each behavior from which a plan learns the words of a `tiny` model."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """One kind of work, summed over the run. Token counts are of what a model does in it."""
-
-    name: str
-    times: int
-    """How often it happens."""
-    real_episodes: int = 0
-    imagined_episodes: int = 0
-    max_steps: int = 0
-    """Steps if every episode lasts as long as it may."""
-    policy_acts: float = 0.0
-    """Episodes in which the policy's model acts."""
-    model_answers: float = 0.0
-    """Episodes in which the world model answers."""
-    policy_passes: float = 0.0
-    """Episodes that the policy is trained on, counted once per pass."""
-    model_passes: float = 0.0
-    """Episodes that the world model is trained on, or scored on, counted once per pass."""
-
-
-def phases(config: RunConfig) -> list[Phase]:
-    """The work of the whole run, as `dyna.loop` does it."""
-    real, dreams, learner = config.real, config.imagination, config.policy_learner
-    rounds, turns = config.rounds, config.world.max_turns
-    first = real.demonstrations + real.explorations
-    acted = real.episodes_per_round // real.group_size * real.group_size
-    updates = config.world_model_learner
-    later = 0 if updates.frozen_after_first else rounds
-    mixed = acted * updates.epochs / (1 - updates.replay_ratio)
-    dreamt = -(-dreams.episodes_per_round // dreams.group_size) * dreams.group_size
-    cloned = real.demonstrations * (1 if learner.demonstration_weight else 0)
-    batches = dreams.batches_per_round if dreamt else 0
-    found = [
-        Phase(
-            name="demonstrations and exploration",
-            times=1,
-            real_episodes=first,
-            max_steps=first * turns,
-        ),
-        Phase(
-            name="first world-model training", times=1, model_passes=first * updates.first_epochs
-        ),
-        Phase(
-            name="imitation",
-            times=1,
-            policy_passes=float(real.demonstrations * learner.imitation_epochs),
-        ),
-        Phase(
-            name="act",
-            times=rounds,
-            real_episodes=rounds * acted,
-            max_steps=rounds * acted * turns,
-            policy_acts=rounds * acted,
-        ),
-        Phase(name="world-model updates", times=later, model_passes=later * mixed),
-        Phase(
-            name="imagine",
-            times=rounds * batches,
-            imagined_episodes=rounds * dreamt,
-            max_steps=rounds * dreamt * min(dreams.horizon, turns),
-            policy_acts=rounds * dreamt,
-            model_answers=rounds * dreamt,
-        ),
-        Phase(
-            name="policy updates",
-            times=rounds * (1 + batches),
-            policy_passes=float(
-                rounds * learner.epochs * (acted + dreamt + (1 + batches) * cloned)
-            ),
-        ),
-        _evaluation(config),
-    ]
-    return [phase for phase in found if phase.times]
-
-
-def _evaluation(config: RunConfig) -> Phase:
-    evaluation, last = config.evaluation, config.rounds
-    times = sum(1 for r in range(last + 1) if r % evaluation.every == 0 or r == last)
-    imagined = times * evaluation.num_tasks if evaluation.imagined else 0
-    played = times * evaluation.num_tasks
-    return Phase(
-        name="evaluation",
-        times=times,
-        real_episodes=played,
-        imagined_episodes=imagined,
-        max_steps=(played + imagined) * config.world.max_turns,
-        policy_acts=played + imagined,
-        model_answers=imagined,
-        model_passes=times * evaluation.fidelity_episodes / 3,  # no backward pass
-    )
 
 
 def seconds(phase: Phase, *, lengths: Lengths, policy: Speeds, model: Speeds) -> float:
@@ -149,24 +66,74 @@ def more_bytes(config: RunConfig, *, lengths: Lengths, policy: Speeds, model: Sp
 
 
 def print_plan(config: RunConfig, *, console: Console) -> None:
-    """Print the plan. What cannot be measured is said, and its figures are left out."""
+    """Print the plan. What cannot be measured is said, and its figures are left out.
+
+    Of a run on GPUs the memory and time of each place are estimated; nothing is measured with
+    models of that size here.
+    """
     work = phases(config)
     expected: dict[str, float] = {}
     notes: list[str] = []
+    found: Estimate | None = None
     try:
-        lengths, policy, model = _measure(config)
+        if asks_for_gpus(config):
+            found = _estimate(config, notes=notes)
+        else:
+            lengths, policy, model = _measure(config)
+            expected = {
+                phase.name: seconds(phase, lengths=lengths, policy=policy, model=model)
+                for phase in work
+            }
+            more = more_bytes(config, lengths=lengths, policy=policy, model=model)
+            notes += _notes(
+                lengths=lengths, policy=policy, model=model, more=more, expected=expected
+            )
     except (PluginError, ImportError, ValueError, OSError, RuntimeError) as error:
         notes.append(f"time and memory cannot be told: {error}")
-    else:
-        expected = {
-            phase.name: seconds(phase, lengths=lengths, policy=policy, model=model)
-            for phase in work
-        }
-        more = more_bytes(config, lengths=lengths, policy=policy, model=model)
-        notes += _notes(lengths=lengths, policy=policy, model=model, more=more, expected=expected)
     console.print(_table(work, expected=expected, config=config))
+    if found is not None:
+        console.print(_memory_table(found))
     for note in notes:
         console.print(escape(note), highlight=False, soft_wrap=True)
+
+
+def _estimate(config: RunConfig, *, notes: list[str]) -> Estimate:
+    lengths = measure_lengths(config)
+    here = gpu_here()
+    found = estimate(
+        config,
+        gpu=here or H100,
+        policy_tokens=lengths.agent_tokens,
+        model_tokens=lengths.model_tokens,
+    )
+    gpu, reached = found.gpu, found.reached
+    notes += [
+        f"estimated       for {gpu.name}{'' if here else ', as none is seen from here'}, at"
+        f" {reached.matrix:.0%} of its matrix rate and {reached.bandwidth:.0%} of its bandwidth;"
+        " nothing of this is measured",
+        f"a round         {duration(found.train_s)} of training on {found.num_training} GPUs"
+        f" ({found.train_flops:.3g} FLOPs),"
+        f" {duration(found.generate_s)} of generation on {found.num_generating}",
+        f"measured        {lengths.origin}: {lengths.turns:.1f} turns, {lengths.agent_tokens:.0f}"
+        f" tokens as the agent reads them, {lengths.model_tokens:.0f} as the world model does",
+    ]
+    try:
+        found.check()
+    except TooLittleMemoryError as error:
+        notes.append(str(error))
+    return found
+
+
+def _memory_table(found: Estimate) -> Table:
+    table = Table(box=None, header_style="bold")
+    for column, justify in (("GiB of each GPU", "left"), ("where", "left"), ("GiB", "right")):
+        table.add_column(column, justify=justify)  # pyright: ignore[reportArgumentType]
+    for place in found.places:
+        where = f"{place.num} x {place.name}, {place.num_gpus:g} GPUs each"
+        table.add_row(where, "", f"{place.total / 2**30:.2f}", style="bold")
+        for name, value in place.bytes_of.items():
+            table.add_row("", name, f"{value / 2**30:.2f}")
+    return table
 
 
 def _measure(config: RunConfig) -> tuple[Lengths, Speeds, Speeds]:

@@ -107,8 +107,7 @@ class ShardedTokenTrainer(SharedTokenTrainer):
         copies: dict[int, Tensor] = {}
         own = published_weights(self.model)
         for name, whole in gather({name: t for name, t in own.items() if id(t) not in copies}):
-            kept = whole.to("cpu", dtype=self._dtype) if self._trains_all else whole.cpu().clone()
-            copies[id(own[name])] = kept
+            copies[id(own[name])] = whole.to("cpu", dtype=self._dtype, copy=True)
         return {name: copies[id(tensor)] for name, tensor in own.items()} if copies else {}
 
     def save(self, folder: str) -> None:

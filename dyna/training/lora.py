@@ -3,8 +3,8 @@
 `inject_lora` puts `peft`'s layers into the model itself; there is no wrapper around it. Only the
 adapter is trained, pushed and saved. It starts as the base model: B is zero, and A follows from the
 names of its layers alone, so that every process of a run holds the same one without being told.
-Adapters are float32 whatever the base is: they are small, and steps that bfloat16 would round away
-are kept.
+An adapter is of its base's type, so that learner and engine compute alike; the precision that its
+steps need is the optimizer's business.
 """
 
 # peft and torch leave parts of their signatures untyped.
@@ -118,9 +118,9 @@ def _linear_names(model: PreTrainedModel) -> set[str]:
 
 def _first_value(name: str, *, parameter: Tensor) -> Tensor:
     if ".lora_B." in name:
-        return torch.zeros(parameter.shape, device=parameter.device)
+        return torch.zeros_like(parameter)
     # What peft draws for A (Kaiming's uniform with a = sqrt 5), but from a generator of its own.
     bound = 1.0 / math.sqrt(parameter.shape[1])
     source = torch.Generator().manual_seed(derive_seed(0, "lora", name))
     drawn = torch.rand(parameter.shape, generator=source) * (2 * bound) - bound
-    return drawn.to(parameter.device)
+    return drawn.to(parameter.device, dtype=parameter.dtype)

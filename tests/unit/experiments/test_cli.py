@@ -17,7 +17,7 @@ from dyna.configuring import load, save
 from dyna.testing import byte_tokenizer, tiny_model
 from experiments.cli import MISTAKE, find_config, main, shipped_configs
 from experiments.durations import duration
-from experiments.plan import phases
+from experiments.phases import phases
 
 ROOT = Path(__file__).resolve().parents[3]
 

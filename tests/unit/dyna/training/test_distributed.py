@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
-from torch.multiprocessing import spawn
+from torch.multiprocessing.spawn import spawn
 
 from dyna.config import LoRAConfig, ModelConfig, OptimizerConfig
 from dyna.testing import tiny_model
@@ -42,7 +42,7 @@ def samples(num: int = 9) -> list[TrainingSample]:
 
 def make(folder: str, kind: str, *, trainer: str, checkpointing: bool = False) -> TokenTrainer:
     model = load_model(ModelConfig(path=folder, max_context=64, device="cpu", **KINDS[kind]))
-    settings = {
+    settings: dict[str, Any] = {
         "optimizer": OptimizerConfig(
             learning_rate=5e-3,
             warmup_steps=1,
@@ -84,7 +84,7 @@ def check_steps(base: str, *, kind: str, which: str, out: Path) -> None:
         assert frozen_or_trained.to_local().shape[0] < VOCAB
     for trainer in (alone, ours):
         trainer.freeze_reference()
-    loose = {"abs": 2e-2, "rel": 5e-2} if kind != "float32" else {"abs": 1e-5}
+    loose: dict[str, Any] = {"abs": 2e-2, "rel": 5e-2} if kind != "float32" else {"abs": 1e-5}
     for update in range(2):
         expected = alone.train(samples(), epochs=2, seed=update)
         found = ours.train(samples(), epochs=2, seed=update)
@@ -121,7 +121,9 @@ def check_steps(base: str, *, kind: str, which: str, out: Path) -> None:
 def same_weights(ours: TokenTrainer, alone: TokenTrainer, *, kind: str) -> None:
     found = ours.weights()
     assert bool(found) == (not isinstance(ours, ShardedTokenTrainer) or dist.get_rank() == 0)
-    limits = {"atol": 1e-5, "rtol": 1e-4} if kind == "float32" else {"atol": 2e-2, "rtol": 5e-2}
+    limits: dict[str, Any] = (
+        {"atol": 1e-5, "rtol": 1e-4} if kind == "float32" else {"atol": 2e-2, "rtol": 5e-2}
+    )
     for name, weight in alone.weights().items():
         if found:
             assert found[name].dtype == weight.dtype
