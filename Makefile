@@ -23,7 +23,7 @@ export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test setup-worlds test-worlds test-cluster setup-vllm test-vllm lint format types bench bench-worlds clean
+.PHONY: help setup train test setup-worlds test-worlds test-cluster chaos setup-vllm test-vllm lint format types bench bench-worlds clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ install-vllm:
 
 test-vllm: setup-vllm ## Run the tests of the vLLM engine and of servers, against the real vLLM.
 	$(BIN)/python -m pytest -m vllm tests/vllm $(ARGS)
+
+chaos: setup ## Kill and hang every part of a run in every phase; writes docs/faults.md. ARGS="--together"
+	$(BIN)/python -m experiments.chaos --docs docs $(ARGS)
 
 lint: setup ## Check style and formatting.
 	$(BIN)/ruff check .
