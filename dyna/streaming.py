@@ -122,6 +122,12 @@ class DreamStream:
         """End the dreams that are under way; what was not taken is lost."""
         self._dreamers.close()
         warn_of_failures(self._played)
+        if self._num_dropped:
+            _log.warning(
+                "%d groups of dreams took longer than imagination.max_staleness=%d updates and "
+                "were dropped; raise it, or lower imagination.horizon",
+                *(self._num_dropped, self._max_staleness),
+            )
         self._played = []
 
     def metrics(self) -> Metrics:

@@ -28,6 +28,8 @@ _T = TypeVar("_T")
 def check_policy(policy: Policy, *, trajectories: Sequence[Trajectory] = ()) -> None:
     """A policy acts in every context of real episodes, many at a time, and repeats itself.
 
+    Its actions carry its version: what is too old to learn from is told by that.
+
     `trajectories` are real episodes of a world it can act in; `sample_trajectories()` otherwise.
     """
     require(is_a(policy, Policy), f"{name_of(policy)} needs async `act` and `version`")
@@ -46,6 +48,11 @@ def check_policy(policy: Policy, *, trajectories: Sequence[Trajectory] = ()) -> 
     for context, action in zip(contexts, first, strict=True):
         require(is_a(action, Action), f"act must return an Action, got {name_of(action)}")
         require(is_a(action.command, str), "action.command must be a str")
+        require(
+            action.policy_version == policy.version,
+            f"action.policy_version must be the policy's version, {policy.version}, when it chose; "
+            f"got {action.policy_version}",
+        )
         require(
             len(action.token_ids) == len(action.log_probs),
             f"an action keeps one log-prob per sampled token, got {len(action.token_ids)} tokens "
