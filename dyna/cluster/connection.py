@@ -68,6 +68,7 @@ def connect(
     }
     if is_local:
         arguments |= {
+            "address": "local",  # or a Ray that happens to run on this machine would be joined
             "num_cpus": num_cpus or max(_cpus(runtime, engine=engine), os.cpu_count() or 1),
             "object_store_memory": object_store_bytes,
             "include_dashboard": False,
