@@ -23,7 +23,7 @@ export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test setup-worlds test-worlds test-cluster chaos setup-vllm test-vllm lint format types bench bench-worlds clean
+.PHONY: help setup train test setup-worlds test-worlds test-cluster chaos setup-vllm test-vllm lint format types bench bench-worlds bench-scale bench-cluster gpu-check clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,17 @@ bench: setup ## Measure the figures of docs/benchmarks.md on this machine.
 
 bench-worlds: setup-worlds ## Measure steps/s, reset time and memory of every world on this machine.
 	$(BIN)/python -m experiments.bench.worlds $(ARGS)
+
+bench-scale: setup ## Measure imagined steps/s with 1, 2, 4, 8 rollout actors and an engine of fixed latency.
+	$(BIN)/python -m experiments.bench.scale $(ARGS)
+
+# The figure of vLLM needs `make setup-vllm` first; without it, it is null with the reason.
+bench-cluster: setup ## Measure the cluster's figures of docs/benchmarks.md on this machine.
+	$(BIN)/python -m experiments.bench.cluster $(ARGS)
+
+# With the official vLLM where it is installed; checks that need it are skipped where it is not.
+gpu-check: setup ## On a GPU: parity, speed against what it allows, weight pushes, a round; writes docs/gpu.md.
+	$(BIN)/python -m experiments.gpu_check $(ARGS)
 
 clean: ## Remove the virtual environment and caches; runs/ stays.
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.arithmetic import BF16, H100, QWEN25_7B, Gpu, ModelShape, decode_step_s, read_s
+from experiments.arithmetic import H100, QWEN25_7B, Gpu, ModelShape, decode_step_s, read_s
 
 GPUS_PER_NODE = 8
 LORA_RANK = 32
 _TRAINING_BYTES = 16
-"""Per trained parameter: bf16 weight and gradient, float32 master copy and two moments."""
+"""Per trained parameter: weight, gradient and two moments in float32, shared out by FSDP2."""
+_ADAPTER_BYTES = 4
+"""Of each number: adapters are float32 whatever the base is."""
 _NUM_ROLES = 2
 """Policy and world model."""
 
@@ -29,7 +31,7 @@ class Reached:
     They are what good kernels reach on large models, not the best ever shown.
     """
 
-    bandwidth: float = 0.7
+    bandwidth: float = 0.6
     reading: float = 0.5
     """Of the matrix rate, while prompts are read."""
     training: float = 0.4
@@ -207,7 +209,7 @@ class Setup:
         """Of one model's new weights."""
         if not self.lora_rank:
             return self.shape.weight_bytes
-        return BF16 * self.shape.lora_parameters(self.lora_rank)
+        return _ADAPTER_BYTES * self.shape.lora_parameters(self.lora_rank)
 
     @property
     def least_learners(self) -> int:

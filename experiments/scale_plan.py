@@ -55,7 +55,7 @@ def shape_table() -> str:
         "FLOPs to read one token": lambda i: f"{shapes[i].forward_flops(1) / 1e9:.1f} G",
         "adapters of rank 32, all linear layers": lambda i: (
             f"{shapes[i].lora_parameters(32) / 1e6:.1f} M, "
-            f"{2 * shapes[i].lora_parameters(32) / 1e6:.0f} MB"
+            f"{4 * shapes[i].lora_parameters(32) / 1e6:.0f} MB in float32"
         ),
     }
     rows += [f"| {name} | {told(0)} | {told(1)} |" for name, told in facts.items()]

@@ -18,6 +18,7 @@ from experiments.bench.engine import bench_engine_vs_generate_batch, bench_engin
 from experiments.bench.imagination import bench_imagination_overhead
 from experiments.bench.memory import bench_train_peak_rss
 from experiments.bench.training import bench_training_vs_trainer
+from experiments.report.sections import write_section
 
 _GOALS = {
     "engine_vs_generate_turns": (">=", 1.5),
@@ -68,14 +69,9 @@ def measure(*, console: Console) -> dict[str, Any]:
 
 
 def to_markdown(result: dict[str, Any]) -> str:
-    """The page `docs/benchmarks.md`."""
+    """The first table of `docs/benchmarks.md`."""
     machine = result["machine"]
     lines = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench`. Ratios compare two programs in one run, pair by pair; a ratio is",
-        "ours over theirs in speed. Single times depend on the machine and on what else it does.",
-        "",
         f"Machine: {machine['cores']} cores ({machine['processor']}), {machine['threads']} thread "
         f"per process, torch {machine['torch']}, no GPU. Seeds are in `results/bench.json`.",
         "",
@@ -88,7 +84,7 @@ def to_markdown(result: dict[str, Any]) -> str:
         wanted = "" if goal is None else f"{sign} {goal:g}"
         verdict = "" if goal is None else ("met" if met else "**missed**")
         lines.append(f"| `{name}` | {value:.3g} | {wanted} | {verdict} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _run(name: str, bench: Callable[[], Any], *, console: Console) -> Any:
@@ -106,7 +102,7 @@ def main() -> None:
     (arguments.docs / "results").mkdir(parents=True, exist_ok=True)
     write_json(arguments.docs / "results" / "bench.json", value=result)
     page = to_markdown(result)
-    (arguments.docs / "benchmarks.md").write_text(page, encoding="utf-8")
+    write_section(arguments.docs / "benchmarks.md", name="bench", text=page)
     console.print(page)
 
 

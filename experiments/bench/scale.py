@@ -70,12 +70,12 @@ class FixedLatencyEngine(ScriptedEngine):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     sizes: tuple[int, ...] = (1, 2, 4, 8)
-    conversations: int = 8
+    conversations: int = 16
     """Under way at once in each actor."""
-    horizon: int = 16
+    horizon: int = 12
     """Steps of every dream: two requests each, one to the policy and one to the model."""
-    latency_s: float = 0.1
-    num_batches: int = 5
+    latency_s: float = 0.25
+    num_batches: int = 3
     """Measured at each size, after one that warms up."""
     seed: int = 0
 
@@ -260,7 +260,7 @@ def _summary(by_size: dict[int, dict[str, float]], *, setting: Setting) -> dict[
         found["share_of_ceiling"] = found["steps_per_s"] / size / setting.ceiling
     largest = by_size[setting.sizes[-1]]
     return {
-        "efficiency": largest["efficiency"],
+        f"scaling_efficiency_{setting.sizes[-1]}": largest["efficiency"],
         "driver_cpu_s_per_1000_more_steps": _marginal_driver_cpu(by_size),
         **{name: largest[name] for name in _TOLD},
         "by_actors": {str(size): found for size, found in by_size.items()},

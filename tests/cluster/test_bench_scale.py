@@ -14,7 +14,7 @@ def test_steps_are_counted_against_what_the_engine_allows(local_ray: str) -> Non
     found = bench_scale(setting)
     rows = found["by_actors"]
     assert rows["1"]["efficiency"] == 1.0
-    assert found["efficiency"] == rows["2"]["efficiency"]
+    assert found["scaling_efficiency_2"] == rows["2"]["efficiency"]
     for row in rows.values():
         assert 0.2 < row["share_of_ceiling"] <= 1.0
         assert row["bytes_per_step"] > 0
