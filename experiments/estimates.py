@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dyna.config import RunConfig, Sharding
+from dyna.configuring import ConfigError
 from experiments.arithmetic import GPUS, H100, Gpu, ModelShape, decode_step_s
 from experiments.memory import engine_bytes, learner_bytes, shape_of
 from experiments.phases import phases
@@ -87,7 +88,7 @@ class Estimate:
                 raise TooLittleMemoryError(_too_little(places, gpu=self.gpu))
 
 
-class TooLittleMemoryError(ValueError):
+class TooLittleMemoryError(ConfigError):
     """A model and what goes with it do not fit the GPU that is there."""
 
 

@@ -98,24 +98,33 @@ def print_plan(config: RunConfig, *, console: Console) -> None:
 
 
 def _estimate(config: RunConfig, *, notes: list[str]) -> Estimate:
-    lengths = measure_lengths(config)
     here = gpu_here()
-    found = estimate(
-        config,
-        gpu=here or H100,
-        policy_tokens=lengths.agent_tokens,
-        model_tokens=lengths.model_tokens,
-    )
+    try:
+        lengths = measure_lengths(config)
+    except (PluginError, ImportError, ValueError, OSError, RuntimeError) as error:
+        found = estimate(config, gpu=here or H100)
+        measured = [f"lengths are those that fill the context, as none could be measured: {error}"]
+    else:
+        found = estimate(
+            config,
+            gpu=here or H100,
+            policy_tokens=lengths.agent_tokens,
+            model_tokens=lengths.model_tokens,
+        )
+        measured = [
+            f"measured        {lengths.origin}: {lengths.turns:.1f} turns,"
+            f" {lengths.agent_tokens:.0f} tokens as the agent reads them,"
+            f" {lengths.model_tokens:.0f} as the world model does"
+        ]
     gpu, reached = found.gpu, found.reached
     notes += [
-        f"estimated       for {gpu.name}{'' if here else ', as none is seen from here'}, at"
+        f"estimated       for {gpu.name}{'' if here else ', as no GPU is seen from here'}, at"
         f" {reached.matrix:.0%} of its matrix rate and {reached.bandwidth:.0%} of its bandwidth;"
-        " nothing of this is measured",
+        " not measured",
         f"a round         {duration(found.train_s)} of training on {found.num_training} GPUs"
         f" ({found.train_flops:.3g} FLOPs),"
         f" {duration(found.generate_s)} of generation on {found.num_generating}",
-        f"measured        {lengths.origin}: {lengths.turns:.1f} turns, {lengths.agent_tokens:.0f}"
-        f" tokens as the agent reads them, {lengths.model_tokens:.0f} as the world model does",
+        *measured,
     ]
     try:
         found.check()

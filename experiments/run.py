@@ -29,6 +29,7 @@ from dyna.rllib.parts import Run
 from dyna.tracking import Tracker
 from dyna.types import Metrics, Trajectory
 from experiments.build import build_player, build_run, build_trainers
+from experiments.estimates import refuse_what_cannot_fit
 from experiments.evaluation import HeldOutEvaluator
 from experiments.journal import ExperienceJournal
 from experiments.report import build_report, summary_table
@@ -56,7 +57,8 @@ def run(
     """Play all rounds and return the path of the report.
 
     `progress` is who shows what goes on and may stop the run; by default bars on `console`.
-    Raises `Interrupted` after SIGTERM or SIGINT, `DamagedFileError` for a model, checkpoint or
+    Raises `TooLittleMemoryError` where a GPU that is seen from here is too small for the run,
+    `Interrupted` after SIGTERM or SIGINT, `DamagedFileError` for a model, checkpoint or
     journal that is not whole, `OSError` when the disk is full, and `BrokenPolicyError` or
     `BrokenDreamError` when a part cannot work at all. Raises `LostLearnerError` when learners die
     in one round again and again, and `LostRunnersError` or `EngineLostError` when too few actors
@@ -66,6 +68,7 @@ def run(
     console = console or Console()
     folder.mkdir(parents=True, exist_ok=True)
     configuring.save(config, path=folder / "config.yaml")
+    refuse_what_cannot_fit(config)
     config = with_tiny_model(config, folder=folder, console=console)
     progress = progress or Progress(rounds=config.rounds, console=console, folder=folder)
     num_lost, lost_in = 0, -1
