@@ -63,7 +63,8 @@ test-cluster: setup ## Run the tests on several Ray nodes: kills, hangs, ssh, `r
 
 # vLLM's CPU build, for machines without a GPU; it runs on torch's CPU build alone.
 setup-vllm: setup ## Install vLLM's CPU build beside it (a minute the first time).
-	@if [ "$$(cat $(VLLM_STAMP) 2>/dev/null)" != "$(VLLM_SUM)" ]; then $(MAKE) --no-print-directory install-vllm; fi
+	@if $(BIN)/python -m pip show --quiet vllm 2>/dev/null; then echo "vLLM itself is in $(VENV); it is used"; \
+	elif [ "$$(cat $(VLLM_STAMP) 2>/dev/null)" != "$(VLLM_SUM)" ]; then $(MAKE) --no-print-directory install-vllm; fi
 
 .PHONY: install-vllm
 install-vllm:

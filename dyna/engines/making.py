@@ -2,7 +2,8 @@
 
 An engine's constructor takes what it needs by name: `model` (loaded, on its device), or
 `model_config` where it loads weights itself; `max_batch`, `max_context`, `tensor_parallel`,
-`sleeps`, `start_timeout_s`; and `adapters`, the names under which it answers with one base, if it can hold several.
+`sleeps`, `start_timeout_s`; and `adapters`, the names under which it answers with one base, if it
+can hold several.
 """
 
 from __future__ import annotations

@@ -61,17 +61,32 @@ def sample(
         token ids [B] and log-probs [B].
     """
     log_probs = torch.log_softmax(logits.float(), dim=-1)  # [B, V]
-    scores = _constrain(log_probs, allowed=allowed) if allowed else log_probs
-    is_sampled = temperatures > 0
-    if not is_sampled.any():
-        tokens = scores.argmax(dim=-1)
-    else:
-        tokens = _inverse_cdf(scores, temperatures=temperatures, draws=draws)
-        if not is_sampled.all():
-            sampled = torch.from_numpy(is_sampled).to(scores.device)
-            tokens = torch.where(sampled, tokens, scores.argmax(dim=-1))
+    tokens = pick(log_probs, temperatures=temperatures, draws=draws, allowed=allowed)
     chosen = log_probs.gather(1, tokens[:, None])[:, 0]
     return tokens.cpu().numpy(), chosen.cpu().numpy()
+
+
+def pick(
+    scores: torch.Tensor,
+    *,
+    temperatures: NDArray[np.float32],
+    draws: NDArray[np.float64],
+    allowed: Sequence[tuple[int, list[int]]] = (),
+) -> torch.Tensor:
+    """One token per row [B], on the device of `scores`: float32 logits or log-probs [B, V].
+
+    The other arguments are those of `sample`.
+    """
+    if allowed:
+        scores = _constrain(scores, allowed=allowed)
+    is_sampled = temperatures > 0
+    if not is_sampled.any():
+        return scores.argmax(dim=-1)
+    tokens = _inverse_cdf(scores, temperatures=temperatures, draws=draws)
+    if is_sampled.all():
+        return tokens
+    sampled = torch.from_numpy(is_sampled).to(scores.device)
+    return torch.where(sampled, tokens, scores.argmax(dim=-1))
 
 
 def _constrain(

@@ -50,8 +50,8 @@ def save(model: PreTrainedModel, folder: Path) -> ModelConfig:
     return ModelConfig(path=str(folder), dtype=name, max_context=MAX_CONTEXT)
 
 
-def serve(model: PreTrainedModel, folder: Path, **settings: Any) -> Served:
-    config = replace(save(model, folder), **settings.pop("model", {}))
+def serve(model: PreTrainedModel, folder: Path, *, lora: int = 0, **settings: Any) -> Served:
+    config = replace(save(model, folder), lora=LoRAConfig(rank=lora, alpha=2.0 * lora))
     engine = VLLMEngine(model_config=config, max_context=MAX_CONTEXT, max_batch=16, **settings)
     return Served(engine=engine, model=model, config=config)
 
@@ -79,11 +79,10 @@ def untied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One base with two adapters."""
     model = tiny_model(len(byte_tokenizer()), initializer_range=RANGE)
-    lora = LoRAConfig(rank=4, alpha=8.0)
     served = serve(
         model,
         tmp_path_factory.mktemp("shared"),
-        model={"lora": lora},
+        lora=4,
         adapters=("policy", "world_model"),
     )
     yield served

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,6 +70,14 @@ def test_a_seed_repeats_its_answer_in_any_company(tied: Served) -> None:
     assert len({one.token_ids for one in together}) == len(together)
 
 
+def test_the_same_seeds_say_the_same_as_with_transformers(tied: Served) -> None:
+    """Also where there is more to read than one step takes, so that prompts are read in chunks."""
+    short = [replace(one, choices=CHOICES) for one in requests(4, temperature=0.7)]
+    long = [request(prompt(400, seed=i), temperature=1.0, seed=50 + i) for i in range(10)]
+    asked = [*requests(6, temperature=1.3), *short, *long]
+    assert_same(ask(tied.engine, asked), ask(reference(tied.model), asked), tolerance=1e-4)
+
+
 def test_two_event_loops_may_ask_at_once(tied: Served) -> None:
     asked = requests(6, max_new_tokens=40)
     expected = ask(tied.engine, asked)
@@ -125,4 +134,4 @@ def test_requests_that_make_no_sense_are_refused(
     tied: Served, changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
-        ask(tied.engine, [request(prompt(5), **changes)])
+        ask(tied.engine, [replace(request(prompt(5)), **changes)])

@@ -41,7 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(folder: Path, *, lora: int = 0, **settings: Any) -> VLLMEngine:
     config = ModelConfig(path=str(folder), max_context=256, lora=LoRAConfig(rank=lora))
-    return VLLMEngine(model_config=config, **({"max_context": 256, "max_batch": 4} | settings))
+    given: dict[str, Any] = {"max_context": 256, "max_batch": 4} | settings
+    return VLLMEngine(model_config=config, **given)
 
 
 def engine_processes() -> list[psutil.Process]:

@@ -38,6 +38,10 @@ class LoopThread:
         """Await it from the caller's own loop."""
         return await asyncio.wrap_future(self.submit(coroutine))
 
+    def abandon(self) -> None:
+        """End the thread when what it does now is done, without waiting for that."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
     def close(self) -> None:
         """Cancel what still runs and end the thread; calling it twice is fine."""
         if self._loop.is_closed():

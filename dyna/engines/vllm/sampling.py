@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from dyna.engines.choices import TrieNode, build_trie
 from dyna.protocols import Completion, GenerationRequest
 
+# Keys of vLLM's `SamplingParams.extra_args`: what `TokenPicker` must know of a request.
+TEMPERATURE = "dyna_temperature"
+SEED = "dyna_seed"
 CHOICES = "dyna_choices"
-"""Key of vLLM's `SamplingParams.extra_args` under which a request's choices stand."""
-_SEED_MASK = (1 << 63) - 1
+_SEED_MASK = (1 << 64) - 1
 _ABORTED = "abort"
 _STOPPED = "stop"
 
@@ -26,23 +29,25 @@ def to_sampling_params(request: GenerationRequest, *, limit: int) -> Any:
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     stop_ids = list(request.stop_ids)
-    extra: dict[str, Any] | None = None
     if request.choices:
         build_trie(request.choices)
         stop_ids = _ends(request.choices)
-        extra = {CHOICES: [list(choice) for choice in request.choices]}
         limit = max(map(len, request.choices))
     return SamplingParams(
         max_tokens=limit,
-        temperature=request.temperature,
-        seed=request.seed & _SEED_MASK,
+        # Greedy, for the picker leaves one token to choose.
+        temperature=0.0,
         stop_token_ids=stop_ids,
         ignore_eos=True,
         logprobs=0,
         flat_logprobs=True,
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
-        extra_args=extra,
+        extra_args={
+            TEMPERATURE: request.temperature,
+            SEED: request.seed & _SEED_MASK,
+            CHOICES: [list(choice) for choice in request.choices],
+        },
         skip_clone=True,
     )
 
@@ -63,15 +68,21 @@ def was_aborted(output: Any) -> bool:
 
 
 def to_completion(output: Any, *, request: GenerationRequest, weights_version: int) -> Completion:
+    """Raises `FloatingPointError` when the model computed no numbers."""
     said = output.outputs[0]
     token_ids = tuple(said.token_ids)
     finished = said.finish_reason == _STOPPED
     if request.choices:
         token_ids = _first_choice(token_ids, trie=build_trie(request.choices))
         finished = True
+    log_probs = tuple(said.logprobs.logprobs[: len(token_ids)])
+    if not all(map(math.isfinite, log_probs)):
+        raise FloatingPointError(
+            f"the model's logits are not finite (weights version {weights_version})"
+        )
     return Completion(
         token_ids=token_ids,
-        log_probs=tuple(said.logprobs.logprobs[: len(token_ids)]),
+        log_probs=log_probs,
         finished=finished,
         weights_version=weights_version,
     )

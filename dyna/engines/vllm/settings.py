@@ -84,7 +84,7 @@ class Settings:
             "seed": self.seed,
             "disable_log_stats": True,
             "enable_sleep_mode": self.sleeps and not is_cpu,
-            "logits_processors": ["dyna.engines.vllm.constraint:ChoicesProcessor"],
+            "logits_processors": ["dyna.engines.vllm.token_picker:TokenPicker"],
             "worker_extension_cls": "dyna.engines.vllm.worker.WorkerExtension",
         }
         if self.model.lora.rank:

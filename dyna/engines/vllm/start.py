@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Generator
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,7 @@ def start_vllm(settings: Settings, *, shape: ModelShape, loop: LoopThread, folde
         try:
             return started.result(timeout=settings.start_timeout_s)
         except FutureTimeoutError as error:
+            started.add_done_callback(_shut_down)
             _kill_new_children(before)
             raise EngineStartError(
                 f"vLLM did not start within {settings.start_timeout_s:g} s with model "
@@ -150,6 +152,12 @@ def _cause(log: Path) -> str:
     raised = [line for line in lines if "Error" in line and not line.startswith(("File", "ERROR"))]
     told = raised or lines
     return ": " + " | ".join(dict.fromkeys(told[-_CAUSE_LINES:])) if told else ""
+
+
+def _shut_down(started: Future[Any]) -> None:
+    """End an engine that came up after its time."""
+    if started.exception() is None:
+        started.result().shutdown()
 
 
 def _kill_new_children(before: set[Any]) -> None:

@@ -55,8 +55,12 @@ class WeightSync:
         self._voice.weights = Weights(version=version)
         self._loop.run(self._host.resume())
 
+    def give_up(self, reason: str) -> None:
+        """After a push that broke off: the workers may hold weights by halves."""
+        self._loop.run(self._host.give_up(reason))
+
     def _call(self, name: str, *arguments: Any) -> None:
-        self._loop.run(self._host.call(name, *arguments))
+        self._loop.run(self._host.run(lambda llm: getattr(llm, name)(*arguments)))
 
 
 class WeightPusher:
@@ -86,9 +90,9 @@ class WeightPusher:
                 )
             self._sender.send_weights()
         except Exception as error:
-            raise EngineDiedError(
-                f"the push of weights version {version} broke off: {error}"
-            ) from error
+            reason = f"the push of weights version {version} broke off: {error}"
+            self._sync.give_up(reason)
+            raise EngineDiedError(reason) from error
         finally:
             self._source.tensors = {}
 
