@@ -71,7 +71,10 @@ def served(model: Path, *, name: str) -> Generator[dict[str, Any]]:
         }
     finally:
         _end(process)
-    assert not [member for member in family if _lives(member)]
+    deadline = time.monotonic() + _END_S
+    while left := [member for member in family if _lives(member)]:
+        assert time.monotonic() < deadline, f"processes of the server are left: {left}"
+        time.sleep(0.1)
 
 
 def _await(process: subprocess.Popen[bytes], *, port: int, log: Path) -> None:

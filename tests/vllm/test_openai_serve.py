@@ -101,7 +101,6 @@ def test_chat_tells_log_probs_and_counts_tokens(server: dict[str, Any]) -> None:
     )
     assert len(reply.log_probs) == 4 and not reply.finished
     usage = meter.take()
-    # ChatML by bytes: 5 + 5 + 1 characters around and in the message, 4 + 10 + 1 before the answer.
     assert usage.calls == 1 and usage.completion_tokens == 4
     assert usage.cost == pytest.approx(usage.prompt_tokens / 1e6) and usage.prompt_tokens > 5
     with pytest.raises(ContextOverflow):
@@ -193,6 +192,7 @@ def test_a_served_model_plays_and_predicts_as_policy_and_as_engine(
                 "policy.params": {"server": server},
                 "engine.name": "openai",
                 "engine.params": {"server": server},
+                "real.expert": {"name": "random"},
                 "evaluation.imagined": False,
             },
         ),
