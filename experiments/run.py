@@ -151,10 +151,11 @@ def opened(
             player.crew.close()
         return
     from dyna.cluster.connection import connect, disconnect
-    from dyna.rllib import Dyna, DynaConfig
 
     started = connect(config.runtime, engine=config.engine)
     try:
+        from dyna.rllib import Dyna, DynaConfig  # imports Ray, hence after connect
+
         settings = DynaConfig().dyna(run_config=config, build="experiments.build")
         algorithm = cast(Dyna, settings.build_algo())
         try:

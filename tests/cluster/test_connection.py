@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -85,4 +84,4 @@ def test_a_ray_of_our_own_is_kept_to_loopback_and_leaves_nothing(machine: Room) 
             break
         time.sleep(0.5)
     assert machine.processes() == []
-    assert Path(machine.home / "runs" / "household-001" / "report.html").is_file()
+    assert len(list((machine.home / "runs").glob("*/report.html"))) == 1
