@@ -55,7 +55,8 @@ def test_a_port_of_another_program_is_no_cluster_and_no_place_for_one(machine: R
     began = time.monotonic()
     said = train(machine, "runtime.address=10.0.0.1:6399")
     assert said.code == 1 and "no Ray cluster answered at" in said.said, said.said
-    assert "Traceback" not in said.said and time.monotonic() - began < 60 + 15
+    # Forty seconds of Ray's, and what a busy machine takes to import it.
+    assert "Traceback" not in said.said and time.monotonic() - began < 120
 
     head = machine.run("ray", "start", "--head", "--port=6399", "--node-ip-address=10.0.0.1")
     assert head.code != 0 and "6399" in head.said, head.said
