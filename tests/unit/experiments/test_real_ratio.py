@@ -26,7 +26,7 @@ def test_a_changed_config_keeps_the_rest_and_is_checked() -> None:
     assert other.world.params["rooms"] == ["attic"]
     assert other.world.params["num_objects"] == config.world.params["num_objects"]
     assert changed(config, changes={}) == config
-    with pytest.raises(ConfigError, match="did you mean `real[.]group_size`"):
+    with pytest.raises(ConfigError, match=r"did you mean `real[.]group_size`"):
         changed(config, changes={"real.group_sise": 2})
     with pytest.raises(ConfigError, match="must be >= 1"):
         changed(config, changes={"imagination.horizon": 0})
