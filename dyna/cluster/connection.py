@@ -52,8 +52,6 @@ def connect(
     if is_local:
         _keep_to_loopback()
         _keep_token_private()
-    else:
-        _give_up_in_time()
     import ray
 
     if ray.is_initialized():
@@ -103,6 +101,8 @@ def _join(address: str, *, arguments: dict[str, Any]) -> None:
     from ray.exceptions import AuthenticationError
 
     _probe(address)
+    # One try of forty seconds instead of twenty of them, for what listens and is no Ray.
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     try:
         ray.init(address=address, **arguments)
     except (AuthenticationError, ConnectionError, RuntimeError) as error:
@@ -136,11 +136,6 @@ def _probe(address: str) -> None:
             f"nobody listens at runtime.address={address!r} ({error}): start a cluster there with "
             "`ray start --head` or `ray up`, and use port 6379 for HOST:PORT and 10001 for ray://"
         ) from error
-
-
-def _give_up_in_time() -> None:
-    """One try of forty seconds instead of twenty of them, for what listens and is no Ray."""
-    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
 
 
 def _set_by_job() -> set[str]:

@@ -105,7 +105,7 @@ def test_a_job_ends_with_the_status_of_its_run(cluster: Room, checkout: Path) ->
     "stranger", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "a" * 64}], ids=["none", "wrong"]
 )
 def test_who_lacks_the_token_is_kept_out(cluster: Room, stranger: dict[str, str]) -> None:
-    hurried = stranger | {"RAY_NUM_REDIS_GET_RETRIES": "2"}  # instead of twenty seconds
+    hurried = stranger | {"RAY_gcs_server_port_wait_time_s": "2"}  # instead of twenty seconds
     jobs = cluster.run("ray", "job", "list", f"--address={DASHBOARD}", environment=hurried)
     assert jobs.code != 0 and "AuthenticationError" in jobs.said, jobs.said
     node = cluster.run(
