@@ -244,7 +244,7 @@ class EnginePool:
         return sorted(answers, key=lambda answer: answer[0].name)
 
     def _watch(self) -> None:
-        while not self._closing.wait(_PING_EVERY_S):
+        while not self._closing.wait(_PING_EVERY_S) and ray.is_initialized():
             try:
                 for actor in self._actors:
                     self._look_at(actor)
@@ -311,7 +311,10 @@ class EnginePool:
             _take_start(ref, name=actor.name)
             for role in actor.roles:
                 while role in self.pushed and not self._has_newest(actor, role=role):
-                    ray.get(actor.handle.load.remote(role, self.pushed[role]))
+                    ref = actor.handle.load.remote(role, self.pushed[role])
+                    refusal: Any = ray.get(ref)
+                    if refusal is not None:
+                        raise EngineStartError(f"{actor.name} was restarted again meanwhile")
         except (EngineStartError, RayError) as error:
             if not self._closing.is_set():
                 actor.num_failed += 1

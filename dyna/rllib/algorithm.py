@@ -201,7 +201,7 @@ class Dyna(Algorithm):
             player=runner.player,
             crew=self.crew,
             # A part without an engine is no language model, and learns by itself.
-            trainers={role: trainers[role] for role in runner.player.stores if role in trainers},
+            trainers={role: trainers[role] for role in runner.player.stores},
         )
         self.crew.published = self.run.published
         if self.engines is not None:
@@ -264,7 +264,8 @@ class Dyna(Algorithm):
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         settings = cast(DynaConfig, self.config)
-        configuring.save(self.run_config, path=folder / _CONFIG)
+        runtime = replace(self.run_config.runtime, engine_group="")
+        configuring.save(replace(self.run_config, runtime=runtime), path=folder / _CONFIG)
         write_json(
             folder / _SETTINGS,
             value={

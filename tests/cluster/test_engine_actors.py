@@ -13,7 +13,7 @@ import ray
 from dyna.cluster.engine_actor import NAMESPACE
 from dyna.cluster.engine_pool import EnginePool
 from dyna.cluster.remote_engine import RemoteEngine, find_engines
-from dyna.config import RunConfig
+from dyna.config import Backend, RunConfig
 from dyna.engines.making import language_models
 from dyna.rllib import Dyna, DynaConfig
 from dyna.testing import check_engine
@@ -24,16 +24,15 @@ pytestmark = pytest.mark.ray
 
 
 def with_engines(config: RunConfig, *, num_actors: int = 2) -> RunConfig:
-    return replace(
-        config,
-        engine=replace(
-            config.engine,
-            num_actors=num_actors,
-            num_cpus=0.5,
-            request_timeout_s=20.0,
-            start_timeout_s=120.0,
-        ),
+    engine = replace(
+        config.engine,
+        num_actors=num_actors,
+        num_cpus=0.5,
+        request_timeout_s=20.0,
+        start_timeout_s=300.0,
     )
+    runtime = replace(config.runtime, backend=Backend.RLLIB)
+    return replace(config, engine=engine, runtime=runtime)
 
 
 def make(config: RunConfig) -> Dyna:

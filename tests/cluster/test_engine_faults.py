@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +20,7 @@ from dyna.config import RunConfig
 from dyna.engines.making import language_models
 from dyna.protocols import Completion, EngineLostError, GenerationRequest
 from dyna.training.models import load_model
-from tests.cluster.test_engine_actors import (
-    remote_engine,
-    with_engines,
-)
+from tests.cluster.test_engine_actors import make, played, remote_engine, story, with_engines
 from tests.cluster.tiny_build import tiny_config
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
@@ -162,3 +161,44 @@ def test_a_player_that_was_taken_for_lost_is_told(
     pool.push("policy", load_model(slow(tiny_config(model_folder)).policy.model).state_dict(), 7)
     with pytest.raises(EngineLostError, match="newer weights"):
         answers(engine)
+
+
+def kill_when_busy(pool: EnginePool, *, role: str) -> None:
+    """End the process of an actor of this role that has requests under way."""
+    while True:
+        for name, status in pool.statuses().items():
+            if f"/{role}/" in name and status.under_way:
+                os.kill(status.process_id, signal.SIGKILL)
+                return
+        time.sleep(0.05)
+
+
+def test_a_run_plays_the_same_when_engines_are_killed_in_play_and_in_dreams(
+    local_ray: str, model_folder: str, tmp_path: Path
+) -> None:
+    """The driver plays itself here; whoever plays asks the same engine actors."""
+    config = tiny_config(model_folder, output=str(tmp_path))
+    alone, shared = make(config), make(slow(config))
+    try:
+        for round in range(2):
+            pool = shared.engines
+            assert pool is not None
+            if round == 1:
+                # Only dreams ask the world model.
+                killers = [
+                    threading.Thread(target=kill_when_busy, args=(pool,), kwargs={"role": role})
+                    for role in ("policy", "world_model")
+                ]
+                for killer in killers:
+                    killer.start()
+            alone.train()
+            shared.train()
+            assert story(played(shared, round)) == story(played(alone, round))
+        for killer in killers:
+            killer.join(timeout=60.0)
+            assert not killer.is_alive()
+        wait_until(lambda: pool.metrics()["engine/ready_actors"] == 4)
+        assert pool.metrics()["time/engine_restarts"] == 2
+    finally:
+        shared.stop()
+        alone.stop()
