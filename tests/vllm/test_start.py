@@ -104,15 +104,22 @@ def test_heads_that_the_cpu_build_cannot_attend_with_are_refused(tmp_path: Path)
         make(tmp_path)
 
 
-def test_an_engine_that_dies_at_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+def test_weights_of_another_shape_than_the_settings_are_refused(tmp_path: Path) -> None:
     save(tiny_model(260), tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text())
-    settings["intermediate_size"] = 96  # not what the weights are for
+    settings["intermediate_size"] = 96
     (tmp_path / "config.json").write_text(json.dumps(settings))
-    before = set(engine_processes())
-    with pytest.raises(EngineStartError, match=r"did not start.*Error"):
+    with pytest.raises(DamagedFileError, match="belong to different models"):
         make(tmp_path)
+
+
+def test_an_engine_that_dies_at_start_says_why_and_leaves_nothing(folder: Path) -> None:
+    before = set(engine_processes())
+    began = time.monotonic()
+    with pytest.raises(EngineStartError, match=r"did not start.*: ValueError: No available memory"):
+        make(folder, engine_args={"kv_cache_memory_bytes": 1000})
     assert wait_until(lambda: set(engine_processes()) <= before)
+    assert time.monotonic() - began < 2 * SOON_S
 
 
 def test_an_engine_that_does_not_start_in_time_is_ended(folder: Path) -> None:

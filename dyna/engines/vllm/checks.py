@@ -9,16 +9,18 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dyna.config import LoRAConfig, ModelConfig
 from dyna.configuring import ConfigError
 from dyna.engines.vllm.settings import Settings
+from dyna.files import DamagedFileError
 from dyna.training.models import load_skeleton, load_tokenizer, resolve_model_path
 
 _CPU_BLOCK = 128
@@ -58,10 +60,12 @@ def require_vllm() -> None:
 def inspect_model(settings: Settings) -> ModelShape:
     """Read the model's folder, without its weights.
 
-    Raises `DamagedFileError` for a folder that is not there or incomplete, `ConfigError` for a
-    context longer than the model's and a tokenizer that has more tokens than the model.
+    Raises `DamagedFileError` for a folder that is not there, incomplete, or with weights of other
+    shapes than its settings ask for, `ConfigError` for a context longer than the model's and a
+    tokenizer that has more tokens than the model.
     """
-    skeleton = load_skeleton(settings.model)
+    skeleton = load_skeleton(replace(settings.model, max_context=settings.max_context))
+    _check_shapes(skeleton, folder=Path(resolve_model_path(settings.model.path)))
     text: Any = skeleton.config.get_text_config()
     embeddings: Any = skeleton.get_input_embeddings()
     vocab_size = int(embeddings.weight.shape[0])
@@ -130,6 +134,20 @@ def plan_cache(settings: Settings, *, shape: ModelShape, is_cpu: bool) -> int | 
             + "; raise it, lower max_context, or free memory"
         )
     return planned
+
+
+def _check_shapes(skeleton: PreTrainedModel, *, folder: Path) -> None:
+    """vLLM copies what fits of a weight into the place it has for it, and says nothing."""
+    own = skeleton.state_dict()
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as weights:
+            for name in weights.offset_keys():
+                shape = tuple(weights.get_slice(name).get_shape())
+                if name in own and shape != tuple(own[name].shape):
+                    raise DamagedFileError(
+                        f"{name!r} in {str(path)!r} has shape {shape} and config.json asks for "
+                        f"{tuple(own[name].shape)}: they belong to different models; save it again"
+                    )
 
 
 def _check_tokenizer(config: ModelConfig, *, vocab_size: int) -> None:

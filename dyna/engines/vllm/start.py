@@ -149,7 +149,11 @@ def _cause(log: Path) -> str:
     if not log.is_file():
         return ""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    raised = [line for line in lines if "Error" in line and not line.startswith(("File", "ERROR"))]
+    raised = [
+        line
+        for line in lines
+        if "Error" in line and not line.startswith(("File", "ERROR", "raise"))
+    ]
     told = raised or lines
     return ": " + " | ".join(dict.fromkeys(told[-_CAUSE_LINES:])) if told else ""
 
