@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 Metrics: TypeAlias = dict[str, float]
-"""Flat, namespaced numbers: `real/ imagined/ model/ policy/ eval/ ledger/ time/`."""
+"""Flat, namespaced numbers: `real/ imagined/ model/ policy/ eval/ ledger/ engine/ time/`."""
 
 
 class Source(StrEnum):
