@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dyna.ledger import Ledger
+from dyna.spending import Meter, SpendLimitError, Usage
 from dyna.types import Action, Outcome, Source, Start, StopReason, Task, Trajectory, Turn
 
 
@@ -132,3 +133,23 @@ def test_a_loaded_ledger_goes_on_where_it_was(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "seconds.json").read_text()) == {"act": 1.5}
     with pytest.raises(FileNotFoundError, match="does not exist"):
         other.load(str(tmp_path / "elsewhere"))
+
+
+def test_calls_of_servers_are_counted_saved_and_counted_on(tmp_path: Path) -> None:
+    meter = Meter()
+    meter.open(limit=1.0)
+    ledger = Ledger(meter=meter)
+    assert not [name for name in ledger.metrics() if "server" in name]
+    meter.add(Usage(calls=2, failed_calls=1, prompt_tokens=10, completion_tokens=3, cost=0.4))
+    metrics = ledger.metrics()
+    assert metrics["ledger/server_calls"] == 2.0 and metrics["ledger/server_failed_calls"] == 1.0
+    assert metrics["ledger/server_cost"] == ledger.metrics()["ledger/server_cost"] == 0.4
+    ledger.save(str(tmp_path))
+    resumed_meter = Meter()
+    resumed_meter.open(limit=1.0)
+    resumed = Ledger(meter=resumed_meter)
+    resumed.load(str(tmp_path))
+    resumed_meter.add(Usage(calls=1, cost=0.1))
+    assert resumed.server.calls == 3 and resumed.server.cost == 0.5
+    with pytest.raises(SpendLimitError), resumed_meter.reserve(0.6):
+        pass
