@@ -52,17 +52,20 @@ def test_a_port_of_another_program_is_no_cluster_and_no_place_for_one(machine: R
     )
     while not machine.listeners():
         assert other.poll() is None
-    began = time.monotonic()
-    said = train(machine, "runtime.address=10.0.0.1:6399")
-    assert said.code == 1 and "no Ray cluster answered at" in said.said, said.said
-    # Forty seconds of Ray's, and what a busy machine takes to import it.
-    assert "Traceback" not in said.said and time.monotonic() - began < 120
-
-    head = machine.run("ray", "start", "--head", "--port=6399", "--node-ip-address=10.0.0.1")
-    assert head.code != 0 and "6399" in head.said, head.said
-    machine.run("pkill", "-f", "http.server")
-    machine.run("ray", "stop", "--force")
-    other.wait(timeout=30)
+    try:
+        began = time.monotonic()
+        said = train(machine, "runtime.address=10.0.0.1:6399")
+        assert said.code == 1 and "no Ray cluster answered at" in said.said, said.said
+        assert "Traceback" not in said.said
+        # Forty seconds of Ray's, and what a busy machine takes to import it; not Ray's own quarter
+        # of an hour.
+        assert time.monotonic() - began < 200
+        head = machine.run("ray", "start", "--head", "--port=6399", "--node-ip-address=10.0.0.1")
+        assert head.code != 0 and "6399" in head.said, head.said
+    finally:
+        machine.run("pkill", "-f", "http.server")
+        machine.run("ray", "stop", "--force")
+        other.wait(timeout=30)
 
 
 def test_a_ray_of_our_own_is_kept_to_loopback_and_leaves_nothing(machine: Room) -> None:
