@@ -74,6 +74,7 @@ def wait_until(holds: Callable[[], bool], *, timeout_s: float = SOON_S) -> bool:
         ({"transfer": "pigeon"}, ConfigError, "pigeon"),
         ({"adapters": ("policy",)}, ConfigError, "lora.rank"),
         ({"lora": 1024}, ConfigError, "lora.rank"),
+        ({"engine_args": {"max_bath": 3}}, ConfigError, "max_bath"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_anything_starts(

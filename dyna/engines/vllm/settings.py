@@ -98,4 +98,7 @@ class Settings:
             }
         else:
             given["weight_transfer_config"] = WeightTransferConfig(backend=self.transfer)
-        return AsyncEngineArgs(**(given | dict(self.engine_args)))
+        try:
+            return AsyncEngineArgs(**(given | dict(self.engine_args)))
+        except TypeError as error:
+            raise ConfigError(f"engine_args has what vLLM does not take: {error}") from error

@@ -65,7 +65,10 @@ def start_vllm(settings: Settings, *, shape: ModelShape, loop: LoopThread, folde
     cache = plan_cache(settings, shape=shape, is_cpu=is_cpu)
     arguments = settings.to_engine_args(is_cpu=is_cpu, kv_cache_memory_bytes=cache)
     log = folder / _LOG
-    with _starting, _told_to_children(folder, log=log, compiles=not arguments.enforce_eager):
+    with (
+        _starting,
+        _told_to_children(folder, log=log, compiles=not (is_cpu and arguments.enforce_eager)),
+    ):
         before = set(multiprocessing.active_children())
         started = loop.submit(_create(arguments, is_cpu=is_cpu))
         try:
