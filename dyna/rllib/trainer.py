@@ -149,6 +149,9 @@ class RLlibTrainer(TokenTrainer):
         deaths = [error for error in errors if isinstance(error, RayActorError | NodeDiedError)]
         num_gone = len(deaths) + len(self._group) - len(results)
         if num_gone:
+            # Not asked to leave their collective in good order, which they could not.
+            executor: Any = self._group._backend_executor  # pyright: ignore[reportPrivateUsage]
+            executor.shutdown(graceful_termination=False)
             raise LostLearnerError(
                 f"{num_gone} of {len(self._group)} learners of {self._role!r} died; resume from "
                 "the last checkpoint"
