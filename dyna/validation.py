@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import reduce
 
-from dyna.config import Backend, RunConfig
+from dyna.config import Backend, RunConfig, Sharding
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,28 @@ def _mismatches(config: RunConfig) -> list[str]:
             )
     if not config.name or "/" in config.name:
         found.append(f"name must be usable as the name of a folder, got {config.name!r}")
-    return found + _engine_mismatches(config)
+    return found + _engine_mismatches(config) + _learner_mismatches(config)
+
+
+def _learner_mismatches(config: RunConfig) -> list[str]:
+    runtime = config.runtime
+    found: list[str] = []
+    if runtime.sharding is Sharding.FSDP and runtime.num_learners < 2:
+        found.append(
+            "runtime.sharding=fsdp spreads a model over learners: set runtime.num_learners to 2 or"
+            f" more, got {runtime.num_learners}"
+        )
+    if runtime.gpus_per_learner and not runtime.num_learners:
+        found.append(
+            "runtime.gpus_per_learner is of learner actors: set runtime.num_learners; without them"
+            " the driver learns where model.device says"
+        )
+    if runtime.gpus_per_learner > 1:
+        found.append(
+            "runtime.gpus_per_learner must be <= 1, for a learner uses one GPU; more of them are"
+            f" used by more learners; got {runtime.gpus_per_learner:g}"
+        )
+    return found
 
 
 def _engine_mismatches(config: RunConfig) -> list[str]:
