@@ -76,7 +76,7 @@ class _Seat:
 
 
 class RemoteEngine:
-    """Satisfies `Engine` with the actors of one role. From any event loop, one at a time."""
+    """Satisfies `Engine` with the actors of one role. Use it from any event loop."""
 
     def __init__(
         self,
@@ -189,12 +189,16 @@ class RemoteEngine:
                 ray.cancel(ref)
 
     def _check(self, seat: _Seat) -> None:
+        """Raise `_SeatLost` if the actor of a request that waits is dead or hangs.
+
+        Silence counts from a ping that is not answered: it may be this process that was held up.
+        """
         if seat.take_probe(timeout_s=self._request_timeout_s):
             return
-        silent_s = time.monotonic() - seat.heard
-        if silent_s > self._request_timeout_s:
-            raise _SeatLost(f"it has not answered for {silent_s:.0f} s")
-        if silent_s > _CHECK_S:
+        now = time.monotonic()
+        if seat.probe is not None and now - seat.probed > self._request_timeout_s:
+            raise _SeatLost(f"it has not answered for {now - seat.probed:.0f} s")
+        if now - seat.heard > _CHECK_S:
             seat.send_probe()
 
     async def _choose(self, conversation_id: str) -> _Seat:

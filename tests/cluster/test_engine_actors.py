@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from dyna.cluster.engine_pool import EnginePool
 from dyna.cluster.remote_engine import RemoteEngine, find_engines
 from dyna.config import Backend, RunConfig
 from dyna.engines.making import language_models
+from dyna.protocols import GenerationRequest
 from dyna.rllib import Dyna, DynaConfig
 from dyna.testing import check_engine
 from dyna.types import Trajectory
@@ -109,6 +111,41 @@ def remote_engine(
     engine = find_engines(config, roles=["policy"])["policy"]
     engine.publish = pool.push
     return engine
+
+
+def tokens_read(pool: EnginePool) -> list[int]:
+    """Of each actor."""
+    handles = [ray.get_actor(name, namespace=NAMESPACE) for name in pool.statuses()]
+    return ray.get([h.__ray_call__.remote(_tokens_read) for h in handles])
+
+
+def _tokens_read(actor: Any) -> int:
+    return actor._engines["policy"].stats.tokens_read
+
+
+def test_a_conversation_stays_with_the_actor_that_holds_its_prefix(
+    pool: EnginePool, model_folder: str
+) -> None:
+    engine = remote_engine(pool, model_folder)
+    prompts = [(70, 71 + i) * 10 for i in range(8)]
+
+    async def ask() -> list[tuple[int, ...]]:
+        asked = [
+            GenerationRequest(
+                conversation_id=f"c{i}", prompt_ids=prompt, max_new_tokens=4, stop_ids=()
+            )
+            for i, prompt in enumerate(prompts)
+        ]
+        return [c.token_ids for c in await asyncio.gather(*map(engine.generate, asked))]
+
+    said = asyncio.run(ask())
+    first = tokens_read(pool)
+    assert all(first)
+    new = (80, 81, 82)
+    prompts = [prompt + words + new for prompt, words in zip(prompts, said, strict=True)]
+    asyncio.run(ask())
+    # The last token that was sampled has not been read yet.
+    assert sum(tokens_read(pool)) - sum(first) == len(prompts) * (1 + len(new))
 
 
 def test_a_remote_engine_keeps_the_contract(pool: EnginePool, model_folder: str) -> None:

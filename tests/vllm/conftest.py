@@ -17,6 +17,8 @@ from dyna.engines.vllm.engine import VLLMEngine
 from dyna.testing import byte_tokenizer, tiny_model
 
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+# Read when Ray is imported; see tests/cluster/conftest.py.
+os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 
 MAX_CONTEXT = 512
 RANGE = 0.2

@@ -39,7 +39,7 @@ def config(model: PreTrainedModel, tmp_path_factory: pytest.TempPathFactory) -> 
             params={"kv_cache_memory_bytes": 64 << 20},
             max_batch=8,
             num_actors=1,
-            start_timeout_s=300.0,
+            start_timeout_s=900.0,
             request_timeout_s=60.0,
         ),
         runtime=RuntimeConfig(backend=Backend.RLLIB),
