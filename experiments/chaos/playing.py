@@ -32,7 +32,7 @@ _TITLES = {
     Victim.HUNG_RUNNER: "DynaEnvRunner",
     Victim.ENGINE: "EngineActor",
     Victim.HUNG_ENGINE: "EngineActor",
-    Victim.LEARNER: "RayTrainWorker",
+    Victim.LEARNER: "_WrappedExecutable",
     Victim.NODE: "DynaEnvRunner",
     Victim.LATE_NODE: "DynaEnvRunner",
     Victim.LAST_NODE: "DynaEnvRunner",
