@@ -9,7 +9,6 @@ and after says how many copies were made. A push from GPU to GPU is not measured
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from rich.console import Console
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from dyna.cluster.connection import connect, disconnect
@@ -136,7 +136,7 @@ def main() -> None:
     found = bench_weight_push(
         num_actors=given.actors, num_parameters=given.parameters, num_pushes=given.pushes
     )
-    print(json.dumps(found, indent=2))  # noqa: T201
+    Console().print_json(data=found)
 
 
 if __name__ == "__main__":

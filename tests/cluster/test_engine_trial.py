@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ray import tune
 
-from dyna.rllib.tuning import tuner
+from dyna.rllib import Dyna, DynaConfig
 from tests.cluster.test_engine_actors import engine_actors, with_engines
 from tests.cluster.tiny_build import tiny_config
 
@@ -18,8 +19,12 @@ def test_a_trial_has_its_own_engine_actors(
     local_ray: str, model_folder: str, tmp_path: Path
 ) -> None:
     config = with_engines(replace(tiny_config(model_folder), rounds=0), num_actors=1)
-    sweep = tuner(config, space={}, output=tmp_path, name="sweep", build="tests.cluster.tiny_build")
-    results = sweep.fit()
+    settings = DynaConfig().dyna(run_config=config, build="tests.cluster.tiny_build")
+    results = tune.Tuner(
+        Dyna,
+        param_space=settings,
+        run_config=tune.RunConfig(name="sweep", storage_path=str(tmp_path), verbose=0),
+    ).fit()
     assert not results.errors
     assert results[0].metrics is not None
     assert results[0].metrics["dyna"]["engine/ready_actors"] == 2
