@@ -8,7 +8,7 @@ The same examples serve every prediction of a round, so that a server can keep w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +40,13 @@ _MAX_FAILURES = 10
 """Predictions in a row without an answer after which the server counts as gone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Live:
-    """What the model knows beside its instructions; swapped whole."""
-
-    version: int = 0
-    examples: tuple[str, ...] = ()
-
-
 class ChatWorldModel:
     """Predicts with what a served model says.
 
     Example: `ChatWorldModel({"model_name": "gpt-4o-mini"}, num_examples=6)`; 0 is zero-shot.
 
-    Its confidence is 1 unless `ask_log_probs`, which not every server can answer. It learns by
-    `update` and satisfies `WorldModelLearner` too. Where the server gives no answer, the dream
-    has failed, ENV_TIMEOUT; after ten such in a row the run ends.
+    Its confidence is 1 unless `ask_log_probs`, which not every server can answer. Where the server
+    gives no answer, the dream has failed, ENV_TIMEOUT; after ten such in a row the run ends.
     """
 
     def __init__(
@@ -69,7 +60,6 @@ class ChatWorldModel:
         system_prompt: str = _PROMPT,
         ask_log_probs: bool = False,
         confidence_kind: str = Confidence.MIN,
-        seed: int = 0,
         check: bool = True,
     ) -> None:
         if num_examples < 0:
@@ -77,23 +67,19 @@ class ChatWorldModel:
         self._use_hidden_state = use_hidden_state
         self._max_new_tokens = max_new_tokens
         self._temperature = temperature
-        self._num_examples = num_examples
+        self.num_examples = num_examples
+        self.weights_version = 0
         self._system_prompt = system_prompt
         self._ask_log_probs = ask_log_probs
         self._confidence_kind = Confidence(confidence_kind)
-        self._seed = seed
-        self._live = _Live()
+        self._examples: tuple[str, ...] = ()
         self._num_failures = 0
         self._server = ChatServer(server, check=check)
 
     @property
     def version(self) -> int:
         """Grows with every new choice of examples."""
-        return self._live.version
-
-    @property
-    def weights_version(self) -> int:
-        return self._live.version
+        return self.weights_version
 
     async def predict(self, context: Context, action: Action) -> Outcome:
         """The answer to `action`; see `WorldModel`. Raises `ServerError` for a call that no
@@ -122,49 +108,26 @@ class ChatWorldModel:
             outcome if outcome.stop is StopReason.UNPARSEABLE else replace(outcome, confidence=sure)
         )
 
-    def update(self, fresh: Sequence[Trajectory], replay: ReplayBuffer) -> Metrics:
-        """Choose examples anew. Raises `ValueError` for episodes that are not real."""
-        for trajectory in fresh:
-            if trajectory.source is not Source.REAL:
-                raise ValueError(
-                    f"a world model learns from real episodes, but {trajectory.id!r} is "
-                    f"{trajectory.source}"
-                )
-        if self._num_examples and len(replay):
-            version = self.version + 1
-            drawn = replay.sample(self._num_examples * _DRAWN_PER_EXAMPLE)
-            chosen = _choose(drawn, num=self._num_examples, seed=self._seed, version=version)
-            self._live = _Live(
-                version=version,
-                examples=tuple(self._example(trajectory, index) for trajectory, index in chosen),
-            )
-        return {
-            "model/examples": float(len(self._live.examples)),
-            "model/version": float(self.version),
-        }
-
     def weights(self) -> dict[str, Any]:
-        """What players on other machines need to predict alike."""
-        return {"examples": list(self._live.examples)}
+        """Its examples: what players on other machines need to predict alike."""
+        return {"examples": list(self._examples)}
 
     def load_weights(self, weights: Mapping[str, Any], *, version: int) -> None:
-        self._live = _Live(version=version, examples=tuple(map(str, weights["examples"])))
+        self._examples = tuple(map(str, weights["examples"]))
+        self.weights_version = version
 
-    def save(self, folder: str) -> None:
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        state = {"format": _FORMAT, "version": self.version, **self.weights()}
-        write_json(path / "chat.json", value=state)
-
-    def load(self, folder: str) -> None:
-        """Raises `ValueError` for a file that is of something else."""
-        state: dict[str, Any] = read_json(Path(folder) / "chat.json")
-        if state.get("format") != _FORMAT:
-            raise ValueError(f"{folder!r} holds no chat world model: {state.get('format')!r}")
-        self.load_weights(state, version=int(state["version"]))
+    def describe(self, trajectory: Trajectory, *, index: int) -> str:
+        """A real turn as an example, with the start of its episode and what came just before."""
+        before = trajectory.turns[max(0, index - _HISTORY) : index]
+        gap = "...\n" if index > len(before) else ""
+        lines = "\n".join(
+            f"> {turn.action.command}\n{write_answer(turn.outcome)}"
+            for turn in (*before, trajectory.turns[index])
+        )
+        return f"Example of real answers.\n{self._opening(trajectory.context(0))}\n{gap}{lines}"
 
     def _messages(self, context: Context, action: Action) -> list[Message]:
-        parts = [self._system_prompt, *self._live.examples, self._opening(context)]
+        parts = [self._system_prompt, *self._examples, self._opening(context)]
         messages: list[Message] = [("system", "\n\n".join(parts))]
         for turn in context.turns[: context.length]:
             messages.append(("user", turn.action.command))
@@ -178,15 +141,43 @@ class ChatWorldModel:
             return told
         return f"The true state of the world, which only you know:\n{start.hidden_state}\n\n{told}"
 
-    def _example(self, trajectory: Trajectory, index: int) -> str:
-        before = trajectory.turns[max(0, index - _HISTORY) : index]
-        turns = [*before, trajectory.turns[index]]
-        gap = "...\n" if index > len(before) else ""
-        lines = "\n".join(
-            f"> {turn.action.command}\n{write_answer(turn.outcome)}" for turn in turns
-        )
-        opening = self._opening(trajectory.context(0))
-        return f"Example of real answers.\n{opening}\n{gap}{lines}"
+
+class ChatWorldModelLearner:
+    """Chooses the examples of a `ChatWorldModel`; satisfies `WorldModelLearner` and `Stateful`."""
+
+    def __init__(self, model: ChatWorldModel, *, seed: int = 0) -> None:
+        self.model = model
+        self._seed = seed
+
+    def update(self, fresh: Sequence[Trajectory], replay: ReplayBuffer) -> Metrics:
+        """Choose anew. Raises `ValueError` for episodes that are not real."""
+        for trajectory in fresh:
+            if trajectory.source is not Source.REAL:
+                raise ValueError(
+                    f"a world model learns from real episodes, but {trajectory.id!r} is "
+                    f"{trajectory.source}"
+                )
+        model, examples = self.model, list[str]()
+        if model.num_examples and len(replay):
+            version = model.version + 1
+            drawn = replay.sample(model.num_examples * _DRAWN_PER_EXAMPLE)
+            chosen = _choose(drawn, num=model.num_examples, seed=self._seed, version=version)
+            examples = [model.describe(trajectory, index=index) for trajectory, index in chosen]
+            model.load_weights({"examples": examples}, version=version)
+        return {"model/examples": float(len(examples)), "model/version": float(model.version)}
+
+    def save(self, folder: str) -> None:
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        state = {"format": _FORMAT, "version": self.model.version, **self.model.weights()}
+        write_json(path / "chat.json", value=state)
+
+    def load(self, folder: str) -> None:
+        """Raises `ValueError` for a file that is of something else."""
+        state: dict[str, Any] = read_json(Path(folder) / "chat.json")
+        if state.get("format") != _FORMAT:
+            raise ValueError(f"{folder!r} holds no chat world model: {state.get('format')!r}")
+        self.model.load_weights(state, version=int(state["version"]))
 
 
 def _choose(
@@ -220,4 +211,4 @@ def _kind(turn: Turn) -> tuple[bool, bool, bool, bool]:
     return (bool(outcome.reward), outcome.terminated, outcome.success, outcome.valid is False)
 
 
-__all__ = ["ChatWorldModel"]
+__all__ = ["ChatWorldModel", "ChatWorldModelLearner"]
