@@ -58,6 +58,7 @@ def pair(local_ray: str, model_folder: str, tmp_path_factory: Any) -> Iterator[t
     config = replace(
         config,
         policy_learner=replace(config.policy_learner, algorithm=praise),
+        engine=replace(config.engine, request_timeout_s=5.0),
         imagination=ImaginationConfig(
             episodes_per_round=NUM_DREAMS,
             batches_per_round=4,
@@ -106,18 +107,22 @@ def test_a_run_goes_on_from_a_checkpoint(pair: tuple[Dyna, Class], tmp_path: Pat
         again.stop()
 
 
-def test_what_a_killed_runner_was_dreaming_is_dreamt_again(pair: tuple[Dyna, Class]) -> None:
+@pytest.mark.parametrize("fault", ["kill", "hang"])
+def test_what_a_runner_was_dreaming_that_died_or_hangs_is_dreamt_again(
+    fault: str, pair: tuple[Dyna, Class]
+) -> None:
     algorithm, learners = pair
     learners.dreams.clear()
-    output = Path(algorithm.run_config.output)
+    order = Path(algorithm.run_config.output) / f"{fault}_act"
+    before = algorithm.crew.num_replayed
 
-    def kill() -> None:
-        """Whoever acts next dies of it: some are dreaming, and more begin after this lesson."""
+    def strike() -> None:
+        """Whoever acts next is struck: some are dreaming, and more begin after this lesson."""
         learners.before_lesson = lambda: None
-        (output / "kill_act").write_text(str(os.getpid()))
+        order.write_text(str(os.getpid()))
 
-    learners.before_lesson = kill
+    learners.before_lesson = strike
     result = algorithm.train()
-    assert (output / "kill_act.done").exists()
+    assert order.with_name(f"{fault}_act.done").exists()
     assert accounted(learners, result)
-    assert result["dyna"]["time/replayed_episodes"] >= GROUP_SIZE
+    assert algorithm.crew.num_replayed - before >= GROUP_SIZE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -87,7 +88,7 @@ def build_player(config: RunConfig) -> Player:
                 engines[POLICY],
                 renderer,
                 actions=config.policy.actions,
-                order=Path(config.output) / "kill_act",
+                output=config.output,
             ),
             "expert": ExpertPolicy(_way_on),
             "exploration": RandomPolicy(),
@@ -100,6 +101,7 @@ def build_player(config: RunConfig) -> Player:
         ),
         config=config.world,
         imagination=config.imagination,
+        request_timeout_s=config.engine.request_timeout_s,
         output=config.output,
     )
     return Player(crew=crew, stores=engines)
@@ -158,14 +160,17 @@ def build_run(
 
 
 class MortalPolicy(LLMPolicy):
-    """Kills its process, once, before it acts where `order` is there, as in `MortalCrew`."""
+    """Kills its process, once, before it acts, where the run's output folder holds `kill_act`;
+    where it holds `hang_act`, never answers. The files are as those of `MortalCrew`."""
 
-    def __init__(self, *parts: Any, order: Path, **settings: Any) -> None:
+    def __init__(self, *parts: Any, output: str, **settings: Any) -> None:
         super().__init__(*parts, **settings)
-        self._order = order
+        self._orders = Path(output)
 
     async def act(self, context: Context) -> Action:
-        _die_once(self._order)
+        _die_once(self._orders / "kill_act")
+        if _takes(self._orders / "hang_act"):
+            await asyncio.Event().wait()
         return await super().act(context)
 
 
@@ -228,14 +233,19 @@ class Evaluation:
 
 
 def _die_once(order: Path) -> None:
+    if _takes(order):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _takes(order: Path) -> bool:
+    """Whether this process is the one that takes the file away."""
     try:
-        spared = int(order.read_text())
-        if spared == os.getpid():
-            return
+        if int(order.read_text()) == os.getpid():
+            return False
         order.rename(order.with_name(f"{order.name}.done"))
     except FileNotFoundError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
+        return False
+    return True
 
 
 def _way_on(context: Context) -> str:
