@@ -19,9 +19,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from rich.console import Console
 from transformers import Qwen2ForCausalLM
@@ -40,6 +42,34 @@ from dyna.types import Source
 SEED = 17
 GOAL = 0.9
 _MAX_CONTEXT = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rate:
+    """Tokens per second."""
+
+    wall: float
+    cpu: float
+
+
+class _Clock:
+    """Seconds since it was made: of the wall, and of CPUs in this process and vLLM's."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._cpu_began = _cpu_seconds()
+
+    def rate(self, num_tokens: int) -> _Rate:
+        return _Rate(
+            wall=num_tokens / (time.perf_counter() - self._began),
+            cpu=num_tokens / (_cpu_seconds() - self._cpu_began),
+        )
+
+
+def _cpu_seconds() -> float:
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 class _Recording:
@@ -63,14 +93,18 @@ class _Recording:
 
 def bench_vllm_loop(
     *,
-    num_pairs: int = 3,
+    num_pairs: int = 5,
     num_conversations: int = 128,
-    num_turns: int = 6,
+    num_turns: int = 4,
     max_new_tokens: int = 24,
     hidden_size: int = 512,
     num_layers: int = 8,
 ) -> dict[str, Any]:
-    """Tokens per second of the loop over those of bare vLLM: the median of the paired ratios."""
+    """Tokens per second of the loop over those of bare vLLM: the median of the paired ratios.
+
+    `cpu_ratio` is the same in CPU seconds of this process and vLLM's, for on a machine that does
+    other work it varies less.
+    """
     with tempfile.TemporaryDirectory() as folder:
         config = _random_model(Path(folder), hidden_size=hidden_size, num_layers=num_layers)
         renderer = Renderer(load_tokenizer(ModelConfig()), max_context=_MAX_CONTEXT)
@@ -90,10 +124,11 @@ def bench_vllm_loop(
         finally:
             engine.close()
     return {
-        "vllm_loop_vs_bare": statistics.median(loop / bare for loop, bare in pairs),
-        "loop_tokens_per_s": statistics.median(loop for loop, _ in pairs),
-        "bare_tokens_per_s": statistics.median(bare for _, bare in pairs),
-        "ratios": [loop / bare for loop, bare in pairs],
+        "vllm_loop_vs_bare": statistics.median(loop.wall / bare.wall for loop, bare in pairs),
+        "cpu_ratio": statistics.median(loop.cpu / bare.cpu for loop, bare in pairs),
+        "loop_tokens_per_s": statistics.median(loop.wall for loop, _ in pairs),
+        "bare_tokens_per_s": statistics.median(bare.wall for _, bare in pairs),
+        "ratios": [loop.wall / bare.wall for loop, bare in pairs],
         "conversations": num_conversations,
         "turns": num_turns,
         "max_new_tokens": max_new_tokens,
@@ -111,8 +146,8 @@ def _measure_pair(
     num_turns: int,
     max_new_tokens: int,
     number: int,
-) -> tuple[float, float]:
-    """Tokens per second of the loop, and of vLLM fed with the same prompts at once."""
+) -> tuple[_Rate, _Rate]:
+    """Of the loop, and of vLLM fed with the same prompts at once."""
     recording = _Recording(engine)
     policy = LLMPolicy(recording, renderer, max_new_tokens=max_new_tokens)
     world = HouseholdWorld(rooms=["kitchen"])
@@ -121,7 +156,7 @@ def _measure_pair(
         for index, task in enumerate(world.tasks(split="train", num=num_conversations))
     ]
     engine.run(_forget)
-    began = time.perf_counter()
+    clock = _Clock()
     asyncio.run(
         rollout(
             specs,
@@ -132,11 +167,11 @@ def _measure_pair(
             max_concurrent=num_conversations,
         )
     )
-    loop_rate = recording.num_tokens / (time.perf_counter() - began)
+    loop_rate = clock.rate(recording.num_tokens)
     engine.run(_forget)
-    began = time.perf_counter()
+    clock = _Clock()
     num_tokens = engine.run(lambda llm: _feed(llm, recording.asked))
-    return loop_rate, num_tokens / (time.perf_counter() - began)
+    return loop_rate, clock.rate(num_tokens)
 
 
 async def _forget(llm: Any) -> None:
@@ -177,7 +212,7 @@ def _random_model(folder: Path, *, hidden_size: int, num_layers: int) -> ModelCo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--conversations", type=int, default=128)
     parser.add_argument("--hidden-size", type=int, default=512)
     parser.add_argument("--layers", type=int, default=8)

@@ -11,6 +11,7 @@ from any event loop, from several in turn, and inside an actor.
 from __future__ import annotations
 
 import atexit
+import gc
 import itertools
 import shutil
 import tempfile
@@ -209,6 +210,8 @@ class VLLMEngine:
         atexit.unregister(self.close)
         self._loop.run(self._host.shut_down())
         self._loop.close()
+        # vLLM's own clean-up fails when it comes at the interpreter's end, so it comes now.
+        gc.collect()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _check_open(self) -> None:

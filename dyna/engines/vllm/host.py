@@ -135,7 +135,6 @@ class Host:
     async def shut_down(self) -> None:
         await self.give_up("the engine was closed")
         self._llm.shutdown()
-        # vLLM's own clean-up must not wait for the interpreter's end, when half of it is gone.
         del self._llm
 
     async def _ask(
