@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     model = make_model(folder)
     verdicts: list[Verdict] = []
     for number, cell in enumerate(cells, start=1):
-        expected = undisturbed(cell, model=model, folder=folder, console=console)
+        expected = undisturbed(model=model, folder=folder, console=console)
         place = folder / cell.name.replace(":", "_")
         verdict = patiently(cell, folder=place, expected=expected)
         verdicts.append(verdict)
@@ -67,15 +67,14 @@ def make_model(folder: Path) -> Path:
     return place
 
 
-def undisturbed(cell: Cell, *, model: Path, folder: Path, console: Console) -> Path:
-    """The folder of the run that `cell` is compared with, played when first asked for.
+def undisturbed(*, model: Path, folder: Path, console: Console) -> Path:
+    """The folder of the run that all are compared with, played when first asked for.
 
     Raises `RuntimeError` when even that does not end well.
     """
-    first = next(other for other in MATRIX if other.layout == cell.layout)
-    place = folder / f"undisturbed_{first.name.replace(':', '_')}"
+    place = folder / "undisturbed"
     if not place.exists():
-        verdict = patiently(cell, folder=place, expected=None)
+        verdict = patiently(MATRIX[0], folder=place, expected=None)
         console.print(f"        {_line(verdict)}", highlight=False)
         if verdict.problems:
             raise RuntimeError(f"the undisturbed run failed: {verdict.problems}; look in {place}")

@@ -62,8 +62,8 @@ class Cell:
 
     @property
     def layout(self) -> tuple[str, ...]:
-        """Which actors its run has. Cells of one layout share the undisturbed run that they are
-        compared with."""
+        """Which actors its run has. Who plays, speaks and learns must make no difference: all are
+        compared with one undisturbed run, of two rollout actors."""
         if self.victim is Victim.LEARNER:
             return "runtime.num_env_runners=1", "runtime.num_learners=2"
         with_engines = (Victim.ENGINE, Victim.HUNG_ENGINE, *_NODES)

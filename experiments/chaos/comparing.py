@@ -18,7 +18,7 @@ from dyna.types import Trajectory
 
 NOTED = "noted"
 """The folder of the groups that were learned from, beside the run's own."""
-_TOLERANCE = 1e-3
+_TOLERANCE = 1e-4
 _MAX_TOLD = 3
 
 

@@ -152,7 +152,7 @@ def play(cell: Cell, *, model: Path, folder: Path, expected: Path | None) -> Ver
     began = time.monotonic()
     folder.mkdir(parents=True)
     os.environ |= _RAY_SETTINGS | {"PYTHONPATH": _search_path()}
-    verdict = Verdict(cell=cell.name if expected else f"undisturbed, {' '.join(cell.layout)}")
+    verdict = Verdict(cell=cell.name if expected else "undisturbed")
     run = Run(folder)
     changes = settings(cell, model=model, folder=folder)
     is_struck = expected is not None

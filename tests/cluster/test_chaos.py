@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", DANGEROUS)
 def test_the_run_ends_as_if_nothing_had_been(name: str, folder: Path) -> None:
     cell = find(name)
-    expected = undisturbed(cell, model=folder / "model", folder=folder, console=Console())
+    expected = undisturbed(model=folder / "model", folder=folder, console=Console())
     verdict = patiently(cell, folder=folder / name.replace(":", "_"), expected=expected)
     assert verdict.problems == []
     assert verdict.hit
