@@ -114,7 +114,8 @@ class RLlibTrainer(TokenTrainer):
 
         Learners that see the folder write into it themselves.
         """
-        path = Path(folder)
+        # Learners have working folders of their own.
+        path = Path(folder).resolve()
         path.mkdir(parents=True, exist_ok=True)
         with _marked(path) as mark:
             call = partial(_save, role=self._role, folder=str(path), mark=mark)
@@ -124,7 +125,7 @@ class RLlibTrainer(TokenTrainer):
 
     def load(self, folder: str) -> None:
         """Restore every learner. Raises as `TokenTrainer.load` does, before any has changed."""
-        path = Path(folder)
+        path = Path(folder).resolve()
         saved = SavedTrainer(path, model=self.model)
         put_weights(self.model, saved.weights.read_all())
         self.version = saved.version

@@ -30,7 +30,7 @@ from dyna.training.passes import one_pass
 from dyna.training.sharding import gather, local, shard_model, split_rows
 from dyna.training.tensor_files import part_path, write_index, write_tensors
 from dyna.training.trainer import TokenTrainer, not_finite, write_state
-from dyna.training.weights import published_weights, trainable
+from dyna.training.weights import distinct_weights, published_weights, trainable
 from dyna.types import Metrics, TrainingSample
 
 
@@ -104,10 +104,11 @@ class ShardedTokenTrainer(SharedTokenTrainer):
 
     def weights(self) -> dict[str, Tensor]:
         """In the CPU's memory, gathered tensor by tensor; the first peer alone gets them."""
-        copies: dict[int, Tensor] = {}
         own = published_weights(self.model)
-        for name, whole in gather({name: t for name, t in own.items() if id(t) not in copies}):
-            copies[id(own[name])] = whole.to("cpu", dtype=self._dtype, copy=True)
+        copies = {
+            id(own[name]): whole.to("cpu", dtype=self._dtype, copy=True)
+            for name, whole in gather(distinct_weights(self.model))
+        }
         return {name: copies[id(tensor)] for name, tensor in own.items()} if copies else {}
 
     def save(self, folder: str) -> None:
