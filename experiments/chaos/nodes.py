@@ -51,13 +51,17 @@ class Nodes:
             return len(pids)
         raise RuntimeError(f"no {title} lives on any node")
 
-    def actors(self) -> list[str]:
-        """The actors that this cluster still has, named or not."""
-        from ray.util.state import list_actors
+    def actors_left(self, *, seconds: float) -> list[str]:
+        """The actors that this cluster still has, named or not; they are given `seconds` to end."""
+        deadline = time.monotonic() + seconds
+        while (found := self._actors()) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return found
 
-        alive = list_actors(address=self.address, filters=[("state", "!=", "DEAD")])
-        found: list[Any] = list(alive)
-        return [f"{actor.class_name} {actor.name}".strip() for actor in found]
+    def _actors(self) -> list[str]:
+        everybody: dict[str, Any] = self._cluster.global_state.actor_table(None)
+        alive = [actor for actor in everybody.values() if actor["State"] != "DEAD"]
+        return [f"{actor['ActorClassName']} {actor['Name']}".strip() for actor in alive]
 
 
 _STORE = {"object_store_memory": MIN_OBJECT_STORE_BYTES}

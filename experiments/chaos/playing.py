@@ -272,7 +272,7 @@ def _end(cell: Cell, *, run: Run, cluster: Nodes | None, verdict: Verdict) -> No
         status = run.wait()
     if status != 0:
         verdict.problems.append(f"the run ended with status {status}: {run.last_words()}")
-    if cluster is not None and (left := cluster.actors()):
+    if cluster is not None and (left := cluster.actors_left(seconds=_GONE_S)):
         verdict.problems.append(f"actors are left: {', '.join(left)}")
 
 
