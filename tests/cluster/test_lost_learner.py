@@ -34,7 +34,7 @@ def test_a_learner_that_is_killed_is_lost_with_its_peers(local_ray: str, model_f
     )
     trainer.train(SAMPLES, epochs=1.0, seed=0)
 
-    def process_id(_: Any) -> int:
+    def process_id(_: Any, __: Any = None) -> int:
         return os.getpid()
 
     answers: Any = group.foreach_learner(process_id).result_or_errors
