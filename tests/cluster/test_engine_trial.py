@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray import tune
@@ -19,7 +20,8 @@ def test_a_trial_has_its_own_engine_actors(
     local_ray: str, model_folder: str, tmp_path: Path
 ) -> None:
     config = with_engines(replace(tiny_config(model_folder), rounds=0), num_actors=1)
-    settings = DynaConfig().dyna(run_config=config, build="tests.cluster.tiny_build")
+    # Tune takes an AlgorithmConfig too, whatever its signature says.
+    settings: Any = DynaConfig().dyna(run_config=config, build="tests.cluster.tiny_build")
     results = tune.Tuner(
         Dyna,
         param_space=settings,

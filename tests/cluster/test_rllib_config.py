@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,8 @@ def test_actors_get_the_cpus_and_gpus_of_the_config() -> None:
     assert settings.num_gpus_per_env_runner == 0.25
     assert (settings.num_learners, settings.num_gpus_per_learner) == (2, 1.0)
     # A sharded model is loaded into main memory, whatever GPU its parts will be on.
-    for spec in settings.get_multi_rl_module_spec().rl_module_specs.values():
+    specs: Any = settings.get_multi_rl_module_spec().rl_module_specs
+    for spec in specs.values():
         assert spec.model_config["device"] == "cpu"
 
 

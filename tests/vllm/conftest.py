@@ -72,7 +72,7 @@ def untied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """bfloat16, with an output layer of its own."""
     model = tiny_model(len(byte_tokenizer()), initializer_range=RANGE)
     model.config.tie_word_embeddings = False
-    served = serve(random_like(model.to(torch.bfloat16), seed=1), tmp_path_factory.mktemp("untied"))
+    served = serve(random_like(model.bfloat16(), seed=1), tmp_path_factory.mktemp("untied"))
     yield served
     served.engine.close()
 
