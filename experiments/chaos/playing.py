@@ -40,8 +40,9 @@ _TITLES = {
 """What Ray calls the processes that are hit; of a node, who lives on it."""
 _MAX_DELAY_S = 0.1
 _LOOK_S = 0.002
-_GONE_S = 40.0
-"""In which everything of a run must have ended after it."""
+_GONE_S = 120.0
+"""In which everything of a run must have ended after it. Ray's agents are the last, for they look
+for their parent only now and then; on a busy machine they have taken over 40 seconds."""
 _LATE_S = 5.0
 """How long after the death of a node another one joins."""
 _RAY_SETTINGS = {
