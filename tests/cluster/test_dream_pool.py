@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from dyna.config import ImaginationConfig, PluginConfig
+from dyna.config import ImaginationConfig, PluginConfig, RunConfig
 from dyna.protocols import PolicyLearner
 from dyna.rllib import Dyna, DynaConfig
 from dyna.types import Metrics, Source, Trajectory, TrajectoryGroup
+from tests.cluster.test_engine_actors import with_engines
 from tests.cluster.tiny_build import tiny_config
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]
@@ -49,13 +50,11 @@ class Class:
         return self._learner.update(groups)
 
 
-@pytest.fixture(scope="module")
-def pair(local_ray: str, model_folder: str, tmp_path_factory: Any) -> Iterator[tuple[Dyna, Class]]:
-    """Two actors that dream while the policy learns; round 0 is played."""
-    output: Path = tmp_path_factory.mktemp("streaming")
+def streaming_config(model_folder: str, *, output: Path) -> RunConfig:
+    """Two actors dream while the policy learns."""
     config = tiny_config(model_folder, output=str(output), num_env_runners=2)
     praise = PluginConfig(name="tests.e2e.tiny_run:Praise")
-    config = replace(
+    return replace(
         config,
         policy_learner=replace(config.policy_learner, algorithm=praise),
         engine=replace(config.engine, request_timeout_s=5.0),
@@ -67,10 +66,21 @@ def pair(local_ray: str, model_folder: str, tmp_path_factory: Any) -> Iterator[t
             max_staleness=MAX_STALENESS,
         ),
     )
+
+
+def watched(config: RunConfig) -> tuple[Dyna, Class]:
+    """A run of which round 0 is played, and those who learn in it."""
     algorithm = Dyna(DynaConfig().dyna(run_config=config, build="tests.cluster.tiny_build"))
     learners = Class(algorithm.run.loop.policy_learner)
     algorithm.run.loop.policy_learner = learners
     algorithm.train()
+    return algorithm, learners
+
+
+@pytest.fixture(scope="module")
+def pair(local_ray: str, model_folder: str, tmp_path_factory: Any) -> Iterator[tuple[Dyna, Class]]:
+    config = streaming_config(model_folder, output=tmp_path_factory.mktemp("streaming"))
+    algorithm, learners = watched(config)
     yield algorithm, learners
     algorithm.stop()
 
@@ -92,6 +102,23 @@ def test_dreams_are_learned_from_as_they_end(pair: tuple[Dyna, Class]) -> None:
     assert result["dyna"]["imagined/episodes"] == NUM_DREAMS
     assert result["dyna"]["imagined/largest_staleness"] <= MAX_STALENESS
     assert result["dyna"]["time/replayed_episodes"] == 0
+
+
+def test_dreams_of_shared_engines_are_learned_from_as_they_end(
+    local_ray: str, model_folder: str, tmp_path: Path
+) -> None:
+    """Engine actors take new weights while conversations go on."""
+    config = with_engines(streaming_config(model_folder, output=tmp_path), num_actors=1)
+    algorithm, learners = watched(config)
+    try:
+        before = learners.version
+        result = algorithm.train()
+        assert learners.version - before >= 4
+        assert accounted(learners, result)
+        versions = {turn.action.policy_version for t in learners.dreams for turn in t.new_turns}
+        assert len(versions) > 1
+    finally:
+        algorithm.stop()
 
 
 def test_a_run_goes_on_from_a_checkpoint(pair: tuple[Dyna, Class], tmp_path: Path) -> None:
