@@ -1,4 +1,4 @@
-"""`dyna collect` and `dyna export`: real episodes gathered, and put into another form."""
+"""`dyna collect` and `dyna export`: real episodes and trained models, gathered and passed on."""
 
 from __future__ import annotations
 
@@ -33,11 +33,19 @@ def add_commands(commands: Any) -> None:
         metavar="CONFIG.yaml | WORLD | key=value",
         help="a file or the name of a world, then changes, such as shares.expert=0.5",
     )
-    text = "Write episodes in another form: Parquet, or messages as .json or .jsonl."
+    text = "Write episodes in another form (Parquet, or messages), or what a run has trained."
     sub = commands.add_parser("export", help=text, description=text)
     sub.set_defaults(command=_export)
-    sub.add_argument("source", help="a folder of `dyna collect`, or a .parquet, .json, .jsonl file")
-    sub.add_argument("target", help="a .json, .jsonl or .parquet file")
+    sub.add_argument(
+        "source",
+        help="a folder of `dyna collect`, or a .parquet, .json, .jsonl file; of models: a run",
+    )
+    sub.add_argument("target", help="a .json, .jsonl or .parquet file; of models: a new folder")
+    sub.add_argument(
+        "--model",
+        choices=("policy", "world_model"),
+        help="write this model of a run's newest checkpoint, as transformers and vLLM load it",
+    )
     sub.add_argument("--world", default="imported", help="of messages: the world they tell of")
     sub.add_argument("--split", default="", help="only this split; of messages: the split they are")
     sub.add_argument(
@@ -105,6 +113,8 @@ def _export(options: argparse.Namespace) -> int:
     source, target = Path(options.source), Path(options.target)
     if not source.exists():
         raise UsageError(f"there is nothing at {source}")
+    if options.model:
+        return _export_model(source, role=options.model, target=target)
     if target.suffix not in (*MESSAGES, ".parquet"):
         raise UsageError(f"the target must end in .json, .jsonl or .parquet, got {target}")
     try:
@@ -123,6 +133,16 @@ def _export(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     left_out = f", {counts['failed']} failed ones left out" if counts["failed"] else ""
     Console(soft_wrap=True).print(f"exported {counts['written']} episodes to {target}{left_out}")
+    return DONE
+
+
+def _export_model(run: Path, *, role: str, target: Path) -> int:
+    from experiments.exporting import export_model
+
+    if not (run / "config.yaml").is_file():
+        raise UsageError(f"{run} is no folder of a run: it has no config.yaml")
+    told = export_model(run, role=role, target=target)
+    Console(soft_wrap=True).print(f"exported {told} to {target}")
     return DONE
 
 
