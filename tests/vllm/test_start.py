@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from transformers import AutoModelForCausalLM
 
 from dyna.config import LoRAConfig, ModelConfig
 from dyna.configuring import ConfigError
@@ -98,9 +99,9 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_heads_that_the_cpu_build_cannot_attend_with_are_refused(tmp_path: Path) -> None:
-    model = tiny_model(260)
-    model.config.head_dim = 16
-    save(model, tmp_path)
+    settings = tiny_model(260).config
+    settings.head_dim = 16
+    save(AutoModelForCausalLM.from_config(settings), tmp_path)
     with pytest.raises(ConfigError, match="heads of 32"):
         make(tmp_path)
 
