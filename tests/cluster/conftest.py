@@ -24,9 +24,9 @@ _NUM_STARTS = 4
 """On a busy machine Ray's own agent may miss its fixed 15 seconds, and takes the node with it."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_ray() -> Iterator[str]:
-    """The address of the cluster."""
+    """The address of the cluster, which all modules share but for those that end it."""
     import ray
 
     for attempt in range(_NUM_STARTS):
@@ -39,6 +39,11 @@ def local_ray() -> Iterator[str]:
             disconnect()
 
     yield ray.get_runtime_context().gcs_address
+
+
+@pytest.fixture(scope="session", autouse=True)
+def end_of_ray() -> Iterator[None]:
+    yield
     disconnect()
 
 
