@@ -104,6 +104,10 @@ class Ledger:
         """Steps of the real world spent on training, demonstrations included."""
         return self._tallies["real"].steps
 
+    def __contains__(self, trajectory_id: str) -> bool:
+        """Whether the real episode of this id was entered."""
+        return trajectory_id in self._entered
+
     def enter(self, trajectory: Trajectory, *, evaluation: bool = False) -> None:
         """Count one episode, failed ones too; of a dream only the turns after its branch point.
 

@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 
 from agents.scripted import ReplayPolicy
@@ -53,10 +54,12 @@ class HeldOutEvaluator:
     """Real episodes full of mistakes, on which the world model is scored every time."""
 
     def evaluate(self, round: int) -> Metrics:
-        self.real = self._play_real(round)
+        """Play, score and enter it all in the ledger; a round that is measured twice pays twice."""
+        name = self._free_name(round)
+        self.real = self._play_real(round, name=name)
         metrics = _success_metrics(self.real, name="real")
         if self.config.imagined:
-            self.imagined = self._play_imagined(round)
+            self.imagined = self._play_imagined(round, name=name)
             self.replayed = self._replay()
             metrics |= _success_metrics(self.imagined, name="imagined")
             dreamt, true = success_by_task(self.imagined), success_by_task(self.real)
@@ -102,7 +105,13 @@ class HeldOutEvaluator:
     def load(self, folder: str) -> None:
         self._probes = list(read_trajectories(Path(folder) / "probes.parquet"))
 
-    def _play_real(self, round: int) -> list[Trajectory]:
+    def _free_name(self, round: int) -> str:
+        """Of an evaluation that is not in the ledger yet."""
+        again = (f"evaluation{round}.{number}" for number in count(1))
+        names = chain([f"evaluation{round}"], again)
+        return next(name for name in names if f"{name}/0" not in self.ledger)
+
+    def _play_real(self, round: int, *, name: str) -> list[Trajectory]:
         tasks = self.world.tasks(
             split=self.config.split, num=self.config.num_tasks, offset=self.config.first_task
         )
@@ -110,7 +119,7 @@ class HeldOutEvaluator:
             [
                 EpisodeSpec(
                     task=task,
-                    episode_id=f"evaluation{round}/{index}",
+                    episode_id=f"{name}/{index}",
                     seed=derive_seed(self.seed, "evaluation", index),
                     greedy=True,
                     round=round,
@@ -123,12 +132,12 @@ class HeldOutEvaluator:
             self.ledger.enter(trajectory, evaluation=True)
         return played
 
-    def _play_imagined(self, round: int) -> list[Trajectory]:
+    def _play_imagined(self, round: int, *, name: str) -> list[Trajectory]:
         dreams = [
             Dream(
                 spec=EpisodeSpec(
                     task=trajectory.task,
-                    episode_id=f"evaluation{round}/dream{index}",
+                    episode_id=f"{name}/dream{index}",
                     seed=derive_seed(self.seed, "evaluation", index),
                     greedy=True,
                     round=round,
