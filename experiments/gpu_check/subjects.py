@@ -77,7 +77,15 @@ def make_model(
     shape: ModelShape, *, device: torch.device, dtype: torch.dtype = torch.bfloat16
 ) -> PreTrainedModel:
     """A Qwen2 of that shape with random weights, drawn where it runs."""
-    config = Qwen2Config(
+    torch.manual_seed(SEED)
+    with _made_in(device, dtype=dtype):
+        model = Qwen2ForCausalLM(qwen2_config(shape, dtype=dtype))
+    return model.eval()
+
+
+def qwen2_config(shape: ModelShape, *, dtype: torch.dtype = torch.bfloat16) -> Qwen2Config:
+    """The settings of a Qwen2 of that shape."""
+    return Qwen2Config(
         vocab_size=shape.vocab,
         hidden_size=shape.hidden,
         intermediate_size=shape.intermediate,
@@ -91,10 +99,6 @@ def make_model(
         eos_token_id=None,
         pad_token_id=0,
     )
-    torch.manual_seed(SEED)
-    with _made_in(device, dtype=dtype):
-        model = Qwen2ForCausalLM(config)
-    return model.eval()
 
 
 def save_folder(shape: ModelShape, *, bench: Bench, folder: Path, dtype: str) -> None:

@@ -19,7 +19,7 @@ from dyna.engines.making import language_models
 from dyna.protocols import GenerationRequest
 from dyna.rllib import Dyna, DynaConfig
 from dyna.testing import check_engine
-from dyna.types import Trajectory
+from tests.cluster.episodes import played, story
 from tests.cluster.tiny_build import tiny_config
 
 pytestmark = pytest.mark.ray
@@ -39,22 +39,6 @@ def with_engines(config: RunConfig, *, num_actors: int = 2) -> RunConfig:
 
 def make(config: RunConfig) -> Dyna:
     return Dyna(DynaConfig().dyna(run_config=config, build="tests.cluster.tiny_build"))
-
-
-def played(algorithm: Dyna, round: int) -> list[Trajectory]:
-    journal: Any = algorithm.run.loop.journal
-    return journal.played[round]
-
-
-def story(trajectories: list[Trajectory]) -> list[Any]:
-    """All that happened, but for log-probs, which differ in the last bits with batch mates."""
-    return [
-        (
-            *(t.id, t.group_id, t.start, t.stop, t.policy_version, t.round),
-            *((u.action.command, u.action.token_ids, u.outcome) for u in t.turns),
-        )
-        for t in trajectories
-    ]
 
 
 def engine_actors() -> list[str]:

@@ -21,7 +21,8 @@ from dyna.config import RunConfig
 from dyna.engines.making import language_models
 from dyna.protocols import Completion, EngineLostError, GenerationRequest
 from dyna.training.models import load_model
-from tests.cluster.test_engine_actors import make, played, remote_engine, story, with_engines
+from tests.cluster.episodes import played, story
+from tests.cluster.test_engine_actors import make, remote_engine, with_engines
 from tests.cluster.tiny_build import tiny_config
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster]

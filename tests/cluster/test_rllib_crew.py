@@ -11,7 +11,7 @@ import pytest
 
 from dyna.rllib import Dyna, DynaConfig
 from dyna.rollout import EpisodeSpec
-from dyna.types import Trajectory
+from tests.cluster.episodes import played, story
 from tests.cluster.tiny_build import tiny_config
 
 pytestmark = pytest.mark.ray
@@ -22,22 +22,6 @@ LAST_ROUND = 3
 def make(model_folder: str, output: Path, num_env_runners: int) -> Dyna:
     config = tiny_config(model_folder, output=str(output), num_env_runners=num_env_runners)
     return Dyna(DynaConfig().dyna(run_config=config, build="tests.cluster.tiny_build"))
-
-
-def played(algorithm: Dyna, round: int) -> list[Trajectory]:
-    journal: Any = algorithm.run.loop.journal
-    return journal.played[round]
-
-
-def story(trajectories: list[Trajectory]) -> list[Any]:
-    """All that happened, but for log-probs, which differ in the last bits with batch mates."""
-    return [
-        (
-            *(t.id, t.group_id, t.start, t.stop, t.policy_version, t.round),
-            *((u.action.command, u.action.token_ids, u.outcome) for u in t.turns),
-        )
-        for t in trajectories
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2ForCausalLM
 
 from experiments.arithmetic import (
     QWEN25_05B,
@@ -15,6 +15,7 @@ from experiments.arithmetic import (
     decode_step_s,
     read_s,
 )
+from experiments.gpu_check.subjects import qwen2_config
 
 SMALL = ModelShape(
     num_layers=2,
@@ -27,24 +28,12 @@ SMALL = ModelShape(
 )
 
 
-def qwen2(shape: ModelShape) -> Qwen2Config:
-    return Qwen2Config(
-        vocab_size=shape.vocab,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads,
-        num_key_value_heads=shape.num_kv_heads,
-        tie_word_embeddings=shape.is_tied,
-    )
-
-
 @pytest.mark.parametrize(
     ("shape", "parameters"), [(QWEN25_05B, 494_032_768), (QWEN25_7B, 7_615_616_512)]
 )
 def test_parameters_are_those_of_a_real_model(shape: ModelShape, parameters: int) -> None:
     with torch.device("meta"):
-        model = Qwen2ForCausalLM(qwen2(shape))
+        model = Qwen2ForCausalLM(qwen2_config(shape))
     assert shape.parameters == model.num_parameters() == parameters
     assert ModelShape.of(model.config.to_dict()) == shape
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import ValidationError
 from ray.autoscaler._private.kuberay.autoscaling_config import (
     _derive_autoscaling_config_from_ray_cr,
 )
@@ -23,8 +24,14 @@ def read(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
-def test_rays_schema_takes_the_file(name: str) -> None:
-    validate_config(prepare_config(read(name)))
+def test_rays_schema_takes_the_file_and_would_refuse_another(name: str) -> None:
+    config = prepare_config(read(name))
+    validate_config(config)
+    kinds = config["available_node_types"]
+    assert config["head_node_type"] in kinds
+    assert sum(kind["max_workers"] for kind in kinds.values()) >= 2
+    with pytest.raises(ValidationError, match="no_such_key"):
+        validate_config(config | {"no_such_key": 1})
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
