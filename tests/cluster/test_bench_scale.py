@@ -10,7 +10,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.cluster]
 
 
 def test_steps_are_counted_against_what_the_engine_allows(local_ray: str) -> None:
-    setting = Setting(sizes=(1, 2), conversations=4, horizon=3, latency_s=0.05, num_batches=1)
+    # Enough steps that an actor's work shows in a clock that ticks every 10 ms.
+    setting = Setting(sizes=(1, 2), conversations=32, horizon=6, latency_s=0.1, num_batches=3)
     found = bench_scale(setting)
     rows = found["by_actors"]
     assert rows["1"]["efficiency"] == 1.0
@@ -19,6 +20,6 @@ def test_steps_are_counted_against_what_the_engine_allows(local_ray: str) -> Non
         assert 0.2 < row["share_of_ceiling"] <= 1.0
         assert row["bytes_per_step"] > 0
         assert row["actor_cpu_s_per_1000_steps"] > 0
-    # 3 steps of at least a command, an answer and their frames
+    # 6 steps of at least a command, an answer and their frames
     assert rows["2"]["sample_tokens_per_step"] > 10
     assert [f"\n| {size} | " in to_markdown(found) for size in (1, 2, 4)] == [True, True, False]
