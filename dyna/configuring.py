@@ -18,7 +18,7 @@ from enum import Enum
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -203,11 +203,31 @@ def _checked(values: Mapping[str, Any], *, section: type, path: str, root: type)
             checked[key] = _checked(inside, section=cast(type, kind), path=f"{name}.", root=root)
         elif isinstance(kind, type) and issubclass(kind, Enum):
             checked[key] = _enum_name(value, kind=kind, name=name)
+        elif (entry := _entry_type(hints, key=key)) is not None:
+            checked[key] = _checked_list(value, section=entry, path=name, root=root)
         elif isinstance(kind, type) and kind in (int, float) and isinstance(value, bool):
             raise ConfigError(f"`{name}` must be {_TYPE_WORDS[kind]}, got {value!r}")
         else:
             checked[key] = value
     return checked
+
+
+def _entry_type(hints: Mapping[str, Any], *, key: str) -> type | None:
+    """Of what sections a field is a list; None for a field of any other kind."""
+    kind = hints[key]
+    entry: Any = get_args(kind)[0] if get_origin(kind) is list else None
+    return entry if isinstance(entry, type) and is_dataclass(entry) else None
+
+
+def _checked_list(value: object, *, section: type, path: str, root: type) -> list[dict[str, Any]]:
+    entries = cast(list[Any], value) if isinstance(value, list) else [value]
+    for entry in entries:
+        if not isinstance(entry, Mapping):
+            raise ConfigError(f"`{path}` is a list of sections of keys, got {entry!r}")
+    return [
+        _checked(entry, section=section, path=f"{path}[{place}].", root=root)
+        for place, entry in enumerate(entries)
+    ]
 
 
 def _enum_name(value: object, *, kind: type[Enum], name: str) -> str:
@@ -264,8 +284,8 @@ def field_types(root: type = RunConfig) -> dict[str, Any]:
 
 
 @cache
-def field_docs(module: str = RunConfig.__module__) -> dict[tuple[str, str], str]:
-    """(class, field) to its attribute docstring; (class, "") to the class's own."""
+def field_docs(module: str) -> dict[tuple[str, str], str]:
+    """Of a module: (class, field) to its attribute docstring; (class, "") to the class's own."""
     docs: dict[tuple[str, str], str] = {}
     for node in ast.parse(inspect.getsource(import_module(module))).body:
         if not isinstance(node, ast.ClassDef):
@@ -317,6 +337,8 @@ def _plain(value: object) -> object:
         return value.value
     if isinstance(value, str):
         return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    if is_dataclass(value):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in cast(Mapping[Any, Any], value).items()}
     if isinstance(value, list | tuple):

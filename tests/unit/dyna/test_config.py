@@ -214,7 +214,7 @@ def test_describe_explains_fields_in_their_own_words() -> None:
     lines = describe(RunConfig()).splitlines()
     assert "# Turns of the Dyna loop." in lines[lines.index("rounds: 6") - 1]
     assert "  # Imagined turns after which a dream is cut." in lines
-    assert field_docs()["GateConfig", ""] == "May a freshly trained world model go live?"
+    assert field_docs(GateConfig.__module__)["GateConfig", ""] == "May a freshly trained world model go live?"
 
 
 def test_a_saved_config_replaces_the_old_one_whole(tmp_path: Path) -> None:

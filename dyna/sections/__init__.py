@@ -1,0 +1,1 @@
+"""The sections of a configuration, as `dyna.config` offers them."""

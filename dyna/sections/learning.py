@@ -1,0 +1,117 @@
+"""What learns from experience, what it remembers, and what it imagines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dyna.sections.worlds import PluginConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerConfig:
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay, on matrices only."""
+    beta1: float = 0.9
+    beta2: float = 0.98
+    warmup_steps: int = 10
+    """Steps of linear warm-up at the start of each update."""
+    final_fraction: float = 0.1
+    """The learning rate falls linearly to this share of its peak by the end of each update."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    tokens_per_batch: int = 4096
+    """Tokens of one optimizer step."""
+    tokens_per_pass: int = 4096
+    """Tokens of one forward and backward pass at most; a step adds up the gradients of as many
+    passes as it takes. A longer sample gets a pass of its own."""
+    gradient_checkpointing: bool = False
+    """Compute activations again on the way back instead of keeping them: less memory, more time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyLearnerConfig:
+    algorithm: PluginConfig = field(default_factory=lambda: PluginConfig(name="grpo"))
+    """Credit: `filtered_bc`, `reinforce`, `grpo`, `ppo_clip`, or `package.module:Name`."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    clip_low: float = 0.2
+    """Lower clip of the importance ratio, as in PPO."""
+    clip_high: float = 0.2
+    """Upper clip of the importance ratio."""
+    epochs: int = 1
+    """Passes over each batch of experience."""
+    ref_kl: float = 0.0
+    """Weight of the KL to the policy that cloning ended with."""
+    max_importance: float = 2.0
+    """Where the engine's probability of an action token differs from the learner's, because the
+    engine computes otherwise or was behind, its credit is weighed by their ratio, up to this."""
+    imitation_epochs: int = 10
+    """Passes of cloning over the demonstrations before the first round."""
+    imitation_learning_rate: float = 1e-3
+    demonstration_weight: float = 0.1
+    """Weight of cloning the demonstrations beside every later update; 0 turns it off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateConfig:
+    """May a freshly trained world model go live?"""
+
+    enabled: bool = True
+    max_drop: float = 0.02
+    """Largest fall of exact match on held-out real turns of past rounds that is let through."""
+    holdout_fraction: float = 0.1
+    """Share of each round's real episodes kept out of training for this check."""
+    min_turns: int = 50
+    """Held-out turns below which the check abstains and the model goes live."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldModelLearnerConfig:
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    first_epochs: float = 8.0
+    """Passes over the real experience of the first round."""
+    epochs: float = 4.0
+    """Passes over each later round's fresh experience."""
+    replay_ratio: float = 0.5
+    """Share of replayed turns in each later update, in [0, 1)."""
+    frozen_after_first: bool = False
+    """Never update after the first round: the baseline without continual learning."""
+    gate: GateConfig = field(default_factory=GateConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayConfig:
+    name: str = "reservoir"
+    """What to keep: `fifo`, `reservoir`, `task_balanced`, or `package.module:Name`."""
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Keyword arguments of the buffer."""
+    max_transitions: int = 100_000
+    """Turns held at most."""
+    max_bytes: int = 200 * 2**20
+    """Bytes held at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImaginationConfig:
+    episodes_per_round: int = 512
+    """Dreams in each round; 0 turns imagination off."""
+    batches_per_round: int = 4
+    """The round's dreams come in this many batches, the policy learning after each."""
+    group_size: int = 8
+    """Dreams from each start."""
+    horizon: int = 20
+    """Imagined turns after which a dream is cut."""
+    branch_fraction: float = 0.0
+    """Share of dreams that branch from a turn inside a real episode instead of its start."""
+    new_task_fraction: float = 0.0
+    """Share of dreams from a start that pursue another task in the same place, where the world can
+    pose one. The place was met in the real world; the task was not."""
+    min_confidence: float = 0.0
+    """A prediction less sure than this ends the dream untrusted."""
+    min_win_confidence: float = 0.0
+    """A predicted success less sure than this ends the dream untrusted."""
+    max_staleness: int = 0
+    """Policy updates by which an imagined action may be older than the policy that learns from
+    it. 0 imagines and learns by turns; above, imagination goes on while the learner steps."""
