@@ -220,10 +220,9 @@ def _entry_type(hints: Mapping[str, Any], *, key: str) -> type | None:
 
 
 def _checked_list(value: object, *, section: type, path: str, root: type) -> list[dict[str, Any]]:
-    entries = cast(list[Any], value) if isinstance(value, list) else [value]
-    for entry in entries:
-        if not isinstance(entry, Mapping):
-            raise ConfigError(f"`{path}` is a list of sections of keys, got {entry!r}")
+    entries = cast(list[Any], value) if isinstance(value, list) else [None]
+    if not all(isinstance(entry, Mapping) for entry in entries):
+        raise ConfigError(f"`{path}` is a list of sections of keys, got {value!r}")
     return [
         _checked(entry, section=section, path=f"{path}[{place}].", root=root)
         for place, entry in enumerate(entries)

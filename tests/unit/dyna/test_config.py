@@ -201,6 +201,23 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "latin.yaml")
 
 
+def test_a_list_of_sections_is_checked_key_by_key(tmp_path: Path) -> None:
+    path = tmp_path / "stream.yaml"
+    path.write_text("stream: {experiences: [{name: a, real: {explorations: 3}}, {name: b}]}")
+    loaded = load(path)
+    assert [experience.name for experience in loaded.stream.experiences] == ["a", "b"]
+    assert loaded.stream.experiences[0].real.explorations == 3
+    path.write_text(dump(loaded))
+    assert load(path) == loaded
+    for text, told in (
+        ("[{nam: a}]", r"unknown key `stream.experiences\[0\].nam`; did you mean"),
+        ("[3]", "`stream.experiences` is a list of sections of keys, got"),
+        ("{name: a}", "`stream.experiences` is a list of sections of keys, got"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            load(overrides=[f"stream.experiences={text}"])
+
+
 def test_every_number_has_a_range() -> None:
     numeric = {name for name, kind in field_types().items() if kind in (int, float)}
     assert numeric == set(RANGES)
@@ -212,9 +229,12 @@ def test_the_defaults_are_within_their_ranges() -> None:
 
 def test_describe_explains_fields_in_their_own_words() -> None:
     lines = describe(RunConfig()).splitlines()
-    assert "# Turns of the Dyna loop." in lines[lines.index("rounds: 6") - 1]
+    assert "# Turns of the Dyna loop;" in lines[lines.index("rounds: 6") - 1]
     assert "  # Imagined turns after which a dream is cut." in lines
-    assert field_docs(GateConfig.__module__)["GateConfig", ""] == "May a freshly trained world model go live?"
+    assert (
+        field_docs(GateConfig.__module__)["GateConfig", ""]
+        == "May a freshly trained world model go live?"
+    )
 
 
 def test_a_saved_config_replaces_the_old_one_whole(tmp_path: Path) -> None:
