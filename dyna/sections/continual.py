@@ -17,7 +17,7 @@ class ExperienceConfig:
     world: str = ""
     """An alias or `package.module:Name`; empty is the run's own `world.name`."""
     params: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Keyword arguments of the world. Of the run's own world they change those of `world.params`."""
+    """Keyword arguments of the world; of the run's own world, changes of `world.params`."""
     rounds: int = 1
     """Turns of the Dyna loop after the opening."""
     real: RealConfig = field(default_factory=RealConfig)

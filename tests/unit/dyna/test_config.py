@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dyna.config import Isolation, PluginConfig, RunConfig
+from dyna.config import GateConfig, Isolation, PluginConfig, RunConfig
 from dyna.configuring import ConfigError, describe, dump, field_docs, field_types, load, save
 from dyna.validation import RANGES, Range, problems
 
