@@ -14,12 +14,20 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from dyna.config import ImaginationConfig, RealConfig
+from dyna.config import ImaginationConfig
 from dyna.imagination import Dream, plan_dreams
 from dyna.ledger import Ledger
-from dyna.protocols import HasVariations, PolicyLearner, ReplayBuffer, World, WorldModelLearner
+from dyna.protocols import (
+    HasExperiences,
+    HasVariations,
+    PolicyLearner,
+    ReplayBuffer,
+    World,
+    WorldModelLearner,
+)
 from dyna.rollout import EpisodeSpec, check_policies, gather_groups
 from dyna.seeding import derive_seed
+from dyna.stream import Stream, split_of
 from dyna.streaming import DreamStream
 from dyna.summary import summarize
 from dyna.types import Metrics, Source, Trajectory, TrajectoryGroup
@@ -87,7 +95,7 @@ class SilentWatch:
 
 @dataclass(kw_only=True)
 class DynaLoop:
-    """One run of Dyna. `begin()` is round 0: demonstrations, exploration, first learning."""
+    """One run of Dyna: through the experiences of its stream, each with an opening and rounds."""
 
     world: World
     crew: Crew
@@ -96,7 +104,8 @@ class DynaLoop:
     policy_learner: PolicyLearner
     ledger: Ledger
     evaluator: Evaluator
-    real: RealConfig
+    stream: Stream
+    """What is learned after what, and what may be spent on it in the real world."""
     imagination: ImaginationConfig
     seed: int
     max_real_steps: int = 0
@@ -112,20 +121,28 @@ class DynaLoop:
     def run(self, *, first_round: int, last_round: int) -> Iterator[tuple[int, Metrics]]:
         """Yield (round, metrics) after each; at that moment the whole state may be saved."""
         for round in range(first_round, last_round + 1):
-            metrics = self.begin() if round == 0 else self.play_round(round)
-            if round == last_round or round % max(self.evaluate_every, 1) == 0:
+            opens = self.stream.at(round).is_opening
+            metrics = self.begin(round) if opens else self.play_round(round)
+            if round == last_round or self._is_measured(round):
                 with self._phase("evaluate"):
                     metrics |= self.evaluator.evaluate(round)
             yield round, metrics | self.ledger.metrics()
 
-    def play_opening(self) -> tuple[list[Trajectory], Metrics]:
+    def play_opening(self, round: int = 0) -> tuple[list[Trajectory], Metrics]:
         """The real episodes before anything is learned: demonstrations and exploration."""
-        specs = self._specs(0, "expert", num=self.real.demonstrations)
-        specs += self._specs(0, "exploration", num=self.real.explorations, num_planned=len(specs))
-        return self._act_and_remember(0, specs)
+        real = self.stream.at(round).experience.real
+        specs = self._specs(round, "expert", num=real.demonstrations)
+        specs += self._specs(round, "exploration", num=real.explorations, num_planned=len(specs))
+        return self._act_and_remember(round, specs)
 
-    def begin(self) -> Metrics:
-        real, metrics = self.play_opening()
+    def begin(self, round: int = 0) -> Metrics:
+        """Round 0 of an experience: demonstrations, exploration, first learning."""
+        name = self.stream.at(round).experience.name
+        if name:
+            for part in (self.replay, self.model_learner, self.policy_learner):
+                if isinstance(part, HasExperiences):
+                    part.begin_experience(name)
+        real, metrics = self.play_opening(round)
         metrics |= self._learn_model(real)
         with self._phase("imitate"):
             shown = [t for t in real if t.behavior == "expert" and not t.stop.is_failure]
@@ -134,12 +151,8 @@ class DynaLoop:
         return metrics
 
     def play_round(self, round: int) -> Metrics:
-        specs = self._specs(
-            round,
-            "policy",
-            num=self.real.episodes_per_round,
-            group_size=self.real.group_size,
-        )
+        own = self.stream.at(round).experience.real
+        specs = self._specs(round, "policy", num=own.episodes_per_round, group_size=own.group_size)
         real, metrics = self._act_and_remember(round, specs)
         metrics |= self._learn_model(real)
         metrics |= self._improve(gather_groups(real))
@@ -244,7 +257,7 @@ class DynaLoop:
         """Real episodes to play: as many of `num` as the budget surely allows, in whole groups."""
         num = min(num, self._affordable() - num_planned)
         tasks = self.world.tasks(
-            split="train",
+            split=split_of(self.stream.at(round).experience.name, split="train"),
             num=max(0, num // group_size),
             offset=self.first_task + self._tasks_before(round, behavior),
         )
@@ -268,13 +281,22 @@ class DynaLoop:
         return max(0, self.max_real_steps - self.ledger.real_steps) // self.max_turns
 
     def _tasks_before(self, round: int, behavior: str) -> int:
-        """Tasks of the train split that earlier rounds and behaviors took."""
+        """Tasks of the experience's train split that its earlier rounds and behaviors took."""
+        place = self.stream.at(round)
+        real = place.experience.real
         if behavior == "expert":
             return 0
         if behavior == "exploration":
-            return self.real.demonstrations
-        per_round = self.real.episodes_per_round // self.real.group_size
-        return self.real.demonstrations + self.real.explorations + (round - 1) * per_round
+            return real.demonstrations
+        per_round = real.episodes_per_round // real.group_size
+        return real.demonstrations + real.explorations + (place.round - 1) * per_round
+
+    def _is_measured(self, round: int) -> bool:
+        """Every experience of a stream is measured at the end of each; a run of one world, every
+        few rounds."""
+        if self.stream.is_continual:
+            return self.stream.at(round).is_last
+        return round % max(self.evaluate_every, 1) == 0
 
     @contextmanager
     def _phase(self, name: str, *, total: int = 0) -> Generator[None]:

@@ -47,6 +47,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "environments": {
         "household": "dyna.envs.household:HouseholdWorld",
+        "stream": "dyna.envs.stream:StreamWorld",
         "corridor": "dyna.envs.corridor:CorridorWorld",
         "alfworld": "dyna.envs.alfworld:AlfworldWorld",
         "scienceworld": "dyna.envs.scienceworld:ScienceWorld",

@@ -158,7 +158,7 @@ class ReplayBuffer(Protocol):
 
 @runtime_checkable
 class HasExperiences(Protocol):
-    """A buffer that tells the experiences of a stream apart."""
+    """A buffer or learner that tells the experiences of a stream apart."""
 
     def begin_experience(self, name: str) -> None:
         """From now on what comes belongs to the experience `name`."""

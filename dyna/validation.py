@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import reduce
 
-from dyna.config import Backend, RunConfig, Sharding
+from dyna.config import Backend, RunConfig, Sharding, StreamConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,31 @@ def _mismatches(config: RunConfig) -> list[str]:
                 f"{name}.episodes_per_round must hold one whole group of {part.group_size},"
                 f" got {part.episodes_per_round}"
             )
+    found += _stream_problems(config.stream)
     if not config.name or "/" in config.name:
         found.append(f"name must be usable as the name of a folder, got {config.name!r}")
     return found + _engine_mismatches(config) + _learner_mismatches(config)
+
+
+def _stream_problems(stream: StreamConfig) -> list[str]:
+    found: list[str] = []
+    names = [part.name for part in stream.experiences]
+    for place, part in enumerate(stream.experiences):
+        where = f"stream.experiences[{place}]"
+        real = part.real
+        budget = (real.demonstrations, real.explorations, part.rounds * real.episodes_per_round)
+        if not part.name or set(part.name) & set(":/") or names.count(part.name) > 1:
+            found.append(
+                f"{where}.name must be a name of its own without `:` and `/`, got {part.name!r}"
+            )
+        if min(budget) < 0 or part.rounds < 0 or real.group_size < 1:
+            found.append(f"{where} must not hold negative numbers, got {real} and {part.rounds}")
+        elif not any(budget):
+            found.append(
+                f"{where} ({part.name}) may spend nothing in the real world; set its"
+                " real.demonstrations, real.explorations, or rounds and real.episodes_per_round"
+            )
+    return found
 
 
 def _learner_mismatches(config: RunConfig) -> list[str]:

@@ -38,6 +38,7 @@ from dyna.rendering import Renderer
 from dyna.rllib.parts import POLICY, WORLD_MODEL, Player, Run, Weights
 from dyna.seeding import derive_seed
 from dyna.spending import METER
+from dyna.stream import Stream, world_of
 from dyna.training.models import load_model, load_tokenizer
 from dyna.training.trainer import TokenTrainer
 from dyna.types import Context, Metrics, Trajectory, TrajectoryGroup
@@ -53,7 +54,8 @@ def build_player(config: RunConfig) -> Player:
     torch.set_num_threads(config.runtime.threads)
     # What the run may spend is shared out; nobody can spend what another has left.
     METER.open(limit=config.max_spend / max(1, config.runtime.num_env_runners))
-    world: World = build("environments", config.world)
+    own = world_of(config)
+    world: World = build("environments", own)
     stores = player_engines(config, models=language_models(config))
     policy = build(
         "policies",
@@ -78,7 +80,7 @@ def build_player(config: RunConfig) -> Player:
         world=world,
         behaviors=_Behaviors(config, policy=policy, world=world),
         model=model,
-        config=config.world,
+        config=own,
         imagination=config.imagination,
         max_concurrent=config.engine.max_batch,
         request_timeout_s=config.engine.request_timeout_s,
@@ -145,7 +147,7 @@ def build_run(
             step_timeout_s=config.world.step_timeout_s,
             score=_scorer(config, trainers=trainers),
         ),
-        real=config.real,
+        stream=Stream.of(config),
         imagination=config.imagination,
         seed=config.seed,
         max_real_steps=config.max_real_steps,

@@ -24,9 +24,12 @@ from dyna.protocols import World
 from dyna.replay.parquet import read_trajectories, write_trajectories
 from dyna.rollout import EpisodeSpec, Limits, check_policies, play_episode
 from dyna.seeding import derive_seed
+from dyna.stream import experience_of
 from dyna.types import Metrics, Source, StopReason, Trajectory
 from experiments.viewing import differs
 
+_MODEL_MEASURES = ("em", "reward_em", "termination_em", "em_invalid")
+"""Of the world model, for each experience of a stream."""
 Score = Callable[[Sequence[Trajectory]], list[TurnScore]]
 """One-step scores of the live world model on real episodes."""
 
@@ -62,18 +65,34 @@ class HeldOutEvaluator:
             self.imagined = self._play_imagined(round, name=name)
             self.replayed = self._replay()
             metrics |= _success_metrics(self.imagined, name="imagined")
-            dreamt, true = success_by_task(self.imagined), success_by_task(self.real)
-            both = dreamt.keys() & true.keys()
-            metrics["eval/exploitation_gap"] = exploitation_gap(
-                imagined={task: dreamt[task] for task in both},
-                real={task: true[task] for task in both},
-            )
+            metrics["eval/exploitation_gap"] = _gap(self.imagined, real=self.real)
+        scores = self.score(self.probes()) if self.score is not None else []
+        metrics |= self._by_experience(scores)
         if self.score is not None:
-            metrics |= fidelity_metrics(self.score(self.probes()))
+            metrics |= fidelity_metrics(scores)
             on_policy = self.score(scored(self.real))
             metrics["model/em_on_policy"] = rate(score.exact for score in on_policy)
         if self.config.imagined:
             metrics |= _em_by_depth(self.imagined, replayed=self.replayed)
+        return metrics
+
+    def _by_experience(self, scores: Sequence[TurnScore]) -> Metrics:
+        """`experience/<name>/...`: what a result matrix is made of; nothing outside a stream."""
+        metrics: Metrics = {}
+        probed = {probe.id: experience_of(probe.task) for probe in self._probes}
+        for name in sorted({experience_of(t.task) for t in self.real} - {""}):
+            real, dreamt = (
+                [t for t in played if experience_of(t.task) == name]
+                for played in (self.real, self.imagined if self.config.imagined else [])
+            )
+            found: Metrics = {"real_success": rate(success_by_task(real).values())}
+            if dreamt:
+                found["imagined_success"] = rate(success_by_task(dreamt).values())
+                found["exploitation_gap"] = _gap(dreamt, real=real)
+            own = [score for score in scores if probed[score.trajectory_id] == name]
+            measured = fidelity_metrics(own, prefix="")
+            found |= {measure: measured[f"/{measure}"] for measure in _MODEL_MEASURES if own}
+            metrics |= {f"experience/{name}/{key}": value for key, value in found.items()}
         return metrics
 
     def probes(self) -> list[Trajectory]:
@@ -158,6 +177,15 @@ class HeldOutEvaluator:
         for trajectory in replayed:
             self.ledger.enter(trajectory, evaluation=True)
         return replayed
+
+
+def _gap(imagined: Sequence[Trajectory], *, real: Sequence[Trajectory]) -> float:
+    """Imagined less real success on the tasks that were scored in both."""
+    dreamt, true = success_by_task(imagined), success_by_task(real)
+    both = dreamt.keys() & true.keys()
+    return exploitation_gap(
+        imagined={task: dreamt[task] for task in both}, real={task: true[task] for task in both}
+    )
 
 
 def replay_in_world(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from dyna.config import RunConfig
+from dyna.stream import Stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +28,27 @@ class Phase:
     model_passes: float = 0.0
     """Episodes that the world model is trained on, or scored on, counted once per pass."""
 
+    def __add__(self, other: Phase) -> Phase:
+        """The work of both; the name is this one's."""
+        counted = [field.name for field in fields(self) if field.name != "name"]
+        sums = {name: getattr(self, name) + getattr(other, name) for name in counted}
+        return replace(self, **sums)
+
 
 def phases(config: RunConfig) -> list[Phase]:
     """The work of the whole run, as `dyna.loop` does it."""
+    stream = Stream.of(config)
+    summed: dict[str, Phase] = {}
+    for part in stream.experiences:
+        for phase in _of_one(replace(config, real=part.real, rounds=part.rounds)):
+            before = summed.get(phase.name)
+            summed[phase.name] = before + phase if before else phase
+    evaluation = _evaluation(config, stream=stream)
+    return [phase for phase in (*summed.values(), evaluation) if phase.times]
+
+
+def _of_one(config: RunConfig) -> list[Phase]:
+    """One experience, but for its evaluation."""
     real, dreams, learner = config.real, config.imagination, config.policy_learner
     rounds, turns = config.rounds, config.world.max_turns
     first = real.demonstrations + real.explorations
@@ -40,7 +59,7 @@ def phases(config: RunConfig) -> list[Phase]:
     dreamt = -(-dreams.episodes_per_round // dreams.group_size) * dreams.group_size
     cloned = real.demonstrations * (1 if learner.demonstration_weight else 0)
     batches = dreams.batches_per_round if dreamt else 0
-    found = [
+    return [
         Phase(
             name="demonstrations and exploration",
             times=1,
@@ -78,14 +97,14 @@ def phases(config: RunConfig) -> list[Phase]:
                 rounds * learner.epochs * (acted + dreamt + (1 + batches) * cloned)
             ),
         ),
-        _evaluation(config),
     ]
-    return [phase for phase in found if phase.times]
 
 
-def _evaluation(config: RunConfig) -> Phase:
-    evaluation, last = config.evaluation, config.rounds
+def _evaluation(config: RunConfig, *, stream: Stream) -> Phase:
+    evaluation, last = config.evaluation, stream.last_round
     times = sum(1 for r in range(last + 1) if r % evaluation.every == 0 or r == last)
+    if stream.is_continual:
+        times = len(stream.experiences)
     imagined = times * evaluation.num_tasks if evaluation.imagined else 0
     played = times * evaluation.num_tasks
     return Phase(

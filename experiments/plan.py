@@ -17,6 +17,7 @@ from rich.table import Table
 
 from dyna.config import RunConfig
 from dyna.plugins import PluginError
+from dyna.stream import Stream
 from experiments.arithmetic import H100
 from experiments.calibration import (
     Lengths,
@@ -188,7 +189,9 @@ def _speed_text(speeds: Speeds) -> str:
 
 
 def _table(work: list[Phase], *, expected: dict[str, float], config: RunConfig) -> Table:
-    title = f"{config.name}: {config.rounds} rounds, seed {config.seed}"
+    stream = Stream.of(config)
+    parts = f"{len(stream.experiences)} experiences, " if stream.is_continual else ""
+    title = f"{config.name}: {parts}{stream.last_round} rounds, seed {config.seed}"
     table = Table(title=title, box=None, header_style="bold", title_justify="left")
     table.add_column("phase", no_wrap=True)
     for column in ("times", "real episodes", "imagined", "steps at most", "time"):

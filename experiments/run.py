@@ -26,6 +26,7 @@ from dyna.ledger import ACT
 from dyna.loop import HasMetrics
 from dyna.rllib.failures import LostLearnerError
 from dyna.rllib.parts import Run
+from dyna.stream import Stream
 from dyna.tracking import Tracker
 from dyna.types import Metrics, Trajectory
 from experiments.build import build_player, build_run, build_trainers
@@ -70,7 +71,8 @@ def run(
     configuring.save(config, path=folder / "config.yaml")
     refuse_what_cannot_fit(config)
     config = with_tiny_model(config, folder=folder, console=console)
-    progress = progress or Progress(rounds=config.rounds, console=console, folder=folder)
+    last = Stream.of(config).last_round
+    progress = progress or Progress(rounds=last, console=console, folder=folder)
     num_lost, lost_in = 0, -1
     while True:
         try:
@@ -230,7 +232,8 @@ def _play(
     tracker = Tracker(folder, tensorboard=config.tracking.tensorboard)
     progress.begin_round(first_round)
     try:
-        for round, metrics in made.loop.run(first_round=first_round, last_round=config.rounds):
+        last = made.loop.stream.last_round
+        for round, metrics in made.loop.run(first_round=first_round, last_round=last):
             crew = made.loop.crew
             tracker.log(round, metrics | (crew.metrics() if isinstance(crew, HasMetrics) else {}))
             progress.begin_checkpoint()
@@ -244,7 +247,7 @@ def _play(
 
 def _save(config: RunConfig, made: Run, *, folder: Path, round: int) -> None:
     every = config.tracking.checkpoint_every
-    if round == config.rounds or (every and round % every == 0):
+    if round == made.loop.stream.last_round or (every and round % every == 0):
         checkpoint.save(folder, round=round, parts=made.parts)
         checkpoint.prune(folder, keep=config.tracking.keep_checkpoints)
 

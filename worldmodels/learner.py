@@ -74,6 +74,8 @@ class LLMWorldModelLearner:
         self._sources = {Source.REAL, *([Source.REHEARSED] if rehearsed else [])}
         self._num_updates = 0
         self._num_refused = 0
+        self._opens = True
+        """The next update is the first of its experience."""
         self._held_out: list[Trajectory] = []
 
     def live_weights(self) -> dict[str, Tensor]:
@@ -84,6 +86,10 @@ class LLMWorldModelLearner:
         """Whether the episode belongs to the gate, now and for ever."""
         gate = self._config.gate
         return gate.enabled and self._rank(trajectory) < gate.holdout_fraction
+
+    def begin_experience(self, name: str) -> None:
+        """The next update is the first on the experience `name`."""
+        self._opens = True
 
     def update(self, fresh: Sequence[Trajectory], replay: ReplayBuffer) -> Metrics:
         """Fine-tune on `fresh` and a share of `replay`, then go live or go back.
@@ -101,7 +107,8 @@ class LLMWorldModelLearner:
             self._hold_out(held_out)
             return self._report(trained=False)
         is_first = self._num_updates == 0
-        epochs = self._config.first_epochs if is_first else self._config.epochs
+        epochs = self._config.first_epochs if self._opens else self._config.epochs
+        self._opens = False
         replayed = [] if is_first else self._draw(training, replay=replay, epochs=epochs)
         verdict, metrics = self._train_and_judge(training, replayed=replayed, epochs=epochs)
         self._num_updates += 1
@@ -255,6 +262,7 @@ class LLMWorldModelLearner:
         self._held_out = list(read_trajectories(path / "held_out.parquet"))
         self.version = state["version"]
         self._num_updates = state["num_updates"]
+        self._opens = self._num_updates == 0
         self._num_refused = state["num_refused"]
 
 

@@ -213,14 +213,11 @@ class Dyna(Algorithm):
 
         Raises `RuntimeError` when the configured rounds are over.
         """
-        if self.round >= self.run_config.rounds:
-            raise RuntimeError(
-                f"all {self.run_config.rounds} rounds are played; raise `rounds` to go on"
-            )
+        last = self.run.loop.stream.last_round
+        if self.round >= last:
+            raise RuntimeError(f"all {last} rounds are played; raise `rounds` to go on")
         if self._rounds is None:
-            self._rounds = self.run.loop.run(
-                first_round=self.round + 1, last_round=self.run_config.rounds
-            )
+            self._rounds = self.run.loop.run(first_round=self.round + 1, last_round=last)
         if self.round >= 0:
             # Engines keep what they have read, and the last bits of a log-prob depend on that. New
             # weights empty them: a round begins alike whether the run was resumed before it or not.
@@ -241,7 +238,7 @@ class Dyna(Algorithm):
     def step(self) -> dict[str, Any]:
         """One round and its result; `done` with the last, so that Tune ends the trial."""
         result: dict[str, Any] = super().step()
-        result["done"] = self.round >= self.run_config.rounds
+        result["done"] = self.round >= self.run.loop.stream.last_round
         return result
 
     def evaluate(self, parallel_train_future: Any = None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 
 from dyna.rllib.failures import LostLearnerError
 from dyna.rllib.learner import TokenLearner
+from dyna.training.penalties import Penalty
 from dyna.training.trainer import SavedTrainer, TokenTrainer
 from dyna.training.weights import put_weights
 from dyna.types import Metrics, TrainingSample
@@ -54,6 +55,7 @@ class RLlibTrainer(TokenTrainer):
         seed: int,
         learning_rate: float | None = None,
         ce_scale: float = 1.0,
+        penalties: Sequence[Penalty] = (),
         on_step: Callable[[int, int], None] | None = None,
     ) -> Metrics:
         """As `TokenTrainer.train`; `on_step` is called once, when all is done.
@@ -66,7 +68,7 @@ class RLlibTrainer(TokenTrainer):
             "learning_rate": learning_rate,
             "ce_scale": ce_scale,
         }
-        ref = ray.put(list(samples))
+        ref = ray.put((list(samples), list(penalties)))
         answers = self._each(partial(_train, role=self._role, ref=ref, arguments=arguments))
         problems = [answer for answer in answers if isinstance(answer, str)]
         if problems:
@@ -83,7 +85,7 @@ class RLlibTrainer(TokenTrainer):
     def forward_backward(self, *_: Any, **__: Any) -> Metrics:
         raise NotImplementedError("the learners take their steps together; call train")
 
-    def optimizer_step(self, learning_rate: float) -> float:
+    def optimizer_step(self, learning_rate: float, *, penalties: Sequence[Penalty] = ()) -> float:
         raise NotImplementedError("the learners take their steps together; call train")
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -165,7 +167,8 @@ class RLlibTrainer(TokenTrainer):
 def _train(
     learner: TokenLearner, *, role: str, ref: Any, arguments: dict[str, Any]
 ) -> Metrics | str:
-    return learner.train_on(role, samples=ray.get(ref), arguments=arguments)
+    samples, penalties = ray.get(ref)
+    return learner.train_on(role, samples=samples, arguments={**arguments, "penalties": penalties})
 
 
 def _load_weights(learner: TokenLearner, *, role: str, ref: Any) -> None:

@@ -71,7 +71,7 @@ class GateConfig:
 class WorldModelLearnerConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     first_epochs: float = 8.0
-    """Passes over the real experience of the first round."""
+    """Passes over the real experience of the first round, and of the first of each experience."""
     epochs: float = 4.0
     """Passes over each later round's fresh experience."""
     replay_ratio: float = 0.5

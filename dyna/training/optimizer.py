@@ -13,7 +13,7 @@ whoever scores, pushes or generates sees the very weights that were trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,7 +21,8 @@ from torch.nn import Parameter
 from transformers import PreTrainedModel
 
 from dyna.config import OptimizerConfig
-from dyna.training.sharding import local
+from dyna.training.penalties import Penalty
+from dyna.training.sharding import local, rows_of, whole
 
 MASTER = "master"
 """The float32 weight itself, beside AdamW's `step`, `exp_avg` and `exp_avg_sq`."""
@@ -55,6 +56,24 @@ class MasterAdamW:
                 trained.grad = torch.zeros_like(trained)
             found.append(trained.grad)
         return found
+
+    @torch.no_grad()
+    def add_penalties(self, penalties: Sequence[Penalty]) -> None:
+        """Add their gradients to those of the loss; a weight that the loss passed by is pulled too.
+
+        A sharded weight is gathered, one at a time: all peers must call it.
+        """
+        if not penalties:
+            return
+        self.fill_gradients()
+        for name in self.parameters:
+            trained = self._trained(name)
+            weight, rows = whole(trained.detach()), rows_of(trained)
+            assert trained.grad is not None
+            for penalty in penalties:
+                pull = penalty.gradient(name, weight=weight)
+                if pull is not None:
+                    local(trained.grad).add_(pull if rows is None else pull[rows[0] : rows[1]])
 
     def zero_grad(self) -> None:
         for name, parameter in self.parameters.items():

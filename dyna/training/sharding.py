@@ -66,6 +66,11 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """All rows of a sharded tensor, a collective of all peers; any other tensor itself."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
 def rows_of(tensor: Tensor) -> tuple[int, int] | None:
     """First row and the one after the last that this peer holds; None if it holds all."""
     if not isinstance(tensor, DTensor):
@@ -85,9 +90,9 @@ def split_rows(num_rows: int, *, num_parts: int) -> list[int]:
 def gather(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """The whole tensors, one at a time, to the first peer; the others help and get none."""
     for name, tensor in tensors.items():
-        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        gathered = whole(tensor)
         if dist.get_rank() == 0:
-            yield name, whole.detach()
+            yield name, gathered.detach()
 
 
 def total_norm(gradients: Sequence[Tensor]) -> Tensor:

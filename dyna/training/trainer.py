@@ -33,6 +33,7 @@ from dyna.training.packing import (
     padding_waste,
 )
 from dyna.training.passes import enable_checkpointing, one_pass
+from dyna.training.penalties import Penalty
 from dyna.training.scoring import score_actions
 from dyna.training.sharding import local, total_norm
 from dyna.training.tensor_files import TensorFiles, write_tensors
@@ -94,12 +95,13 @@ class TokenTrainer:
         seed: int,
         learning_rate: float | None = None,
         ce_scale: float = 1.0,
+        penalties: Sequence[Penalty] = (),
         on_step: Callable[[int, int], None] | None = None,
     ) -> Metrics:
         """Pass `epochs` times over the samples; metrics are means over the optimizer steps.
 
-        `learning_rate` replaces the configured peak. `on_step(done, total)` is called after every
-        optimizer step. With nothing to learn from, weights and version stay as they are. Raises
+        `learning_rate` replaces the configured peak, `penalties` pull at every step, and
+        `on_step(done, total)` is called after each. With nothing to learn from, weights and version stay as they are. Raises
         `ValueError` for malformed samples, `FloatingPointError` when a loss or gradient is not a
         finite number (the step is not taken).
         """
@@ -113,7 +115,7 @@ class TokenTrainer:
             rate = learning_rate_at(step, total=len(batches), peak=peak, config=self._config)
             try:
                 metrics = self.forward_backward(batch, ce_scale=ce_scale)
-                metrics["grad_norm"] = self.optimizer_step(rate)
+                metrics["grad_norm"] = self.optimizer_step(rate, penalties=penalties)
             except FloatingPointError as error:
                 raise FloatingPointError(
                     f"optimizer step {step} of {len(batches)}: {error}"
@@ -148,8 +150,9 @@ class TokenTrainer:
             values += row_values
         return self._metrics(rows, values=values)
 
-    def optimizer_step(self, learning_rate: float) -> float:
+    def optimizer_step(self, learning_rate: float, *, penalties: Sequence[Penalty] = ()) -> float:
         """Take one step along the gradients added up so far; returns their norm before clipping."""
+        self._optimizer.add_penalties(penalties)
         norm = self._clip()
         if not math.isfinite(norm):
             self._optimizer.zero_grad()

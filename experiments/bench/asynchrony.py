@@ -26,6 +26,7 @@ from dyna.loop import DynaLoop
 from dyna.protocols import GenerationRequest, ReplayBuffer
 from dyna.replay import FifoBuffer
 from dyna.seeding import generator
+from dyna.stream import Experience, Stream
 from dyna.types import (
     Action,
     Context,
@@ -238,6 +239,7 @@ def _make_loop(learner: _Learner, *, max_staleness: int, num_groups: int, seed: 
         publish_policy=publish,
     )
     rest = _Unlearned()
+    real = RealConfig(demonstrations=0, explorations=num_groups, episodes_per_round=0)
     return DynaLoop(
         world=world,
         crew=crew,
@@ -246,7 +248,7 @@ def _make_loop(learner: _Learner, *, max_staleness: int, num_groups: int, seed: 
         policy_learner=learner,
         ledger=Ledger(),
         evaluator=rest,
-        real=RealConfig(demonstrations=0, explorations=num_groups, episodes_per_round=0),
+        stream=Stream([Experience(real=real, rounds=1)]),
         imagination=imagination,
         seed=seed,
         max_turns=1,

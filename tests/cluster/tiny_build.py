@@ -41,6 +41,7 @@ from dyna.replay import FifoBuffer
 from dyna.rllib.parts import POLICY, WORLD_MODEL, Player, Run, Weights
 from dyna.rollout import EpisodeSpec
 from dyna.seeding import derive_seed
+from dyna.stream import Stream
 from dyna.summary import summarize
 from dyna.training.models import load_tokenizer
 from dyna.training.trainer import TokenTrainer
@@ -149,7 +150,7 @@ def build_run(
         policy_learner=policy,
         ledger=ledger,
         evaluator=Evaluation(crew, world=player.crew.world, seed=config.seed),
-        real=config.real,
+        stream=Stream.of(config),
         imagination=config.imagination,
         seed=config.seed,
         max_turns=config.world.max_turns,

@@ -15,6 +15,7 @@ from dyna.ledger import Ledger
 from dyna.loop import DynaLoop
 from dyna.protocols import World
 from dyna.replay import ReservoirBuffer
+from dyna.stream import Experience, Stream
 from dyna.types import Metrics
 from worldmodels.tabular import TabularWorldModel
 
@@ -31,6 +32,7 @@ def make_loop(
     seed: int = 0,
     world: World | None = None,
     real: RealConfig | None = None,
+    stream: Stream | None = None,
     num_imagined: int = 0,
     imagination: ImaginationConfig | None = None,
     policy: TabularPolicy | None = None,
@@ -41,6 +43,8 @@ def make_loop(
     """One real episode per round and `num_imagined` dreams of 5 turns, unless told otherwise."""
     world = world or CorridorWorld(num_doors=8, seed=seed, max_turns=max_turns)
     agent, model = policy or TabularPolicy(), TabularWorldModel()
+    real = real or RealConfig(demonstrations=0, explorations=0, episodes_per_round=1)
+    stream = stream or Stream([Experience(real=real, rounds=1)])
     dreams = imagination or ImaginationConfig(
         episodes_per_round=num_imagined,
         batches_per_round=1,
@@ -63,7 +67,7 @@ def make_loop(
         replay=ReservoirBuffer(max_transitions=100_000, seed=seed),
         model_learner=model,
         policy_learner=agent,
-        real=real or RealConfig(demonstrations=0, explorations=0, episodes_per_round=1),
+        stream=stream,
         imagination=dreams,
         seed=seed,
         max_turns=max_turns,
