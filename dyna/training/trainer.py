@@ -101,9 +101,9 @@ class TokenTrainer:
         """Pass `epochs` times over the samples; metrics are means over the optimizer steps.
 
         `learning_rate` replaces the configured peak, `penalties` pull at every step, and
-        `on_step(done, total)` is called after each. With nothing to learn from, weights and version stay as they are. Raises
-        `ValueError` for malformed samples, `FloatingPointError` when a loss or gradient is not a
-        finite number (the step is not taken).
+        `on_step(done, total)` is called after each. With nothing to learn from, weights and version
+        stay as they are. Raises `ValueError` for malformed samples, `FloatingPointError` when a
+        loss or gradient is not a finite number (the step is not taken).
         """
         peak = self._config.learning_rate if learning_rate is None else learning_rate
         StreamTotals.of(samples)  # Refuses malformed samples before any weight is touched.
