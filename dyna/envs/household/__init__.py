@@ -9,6 +9,7 @@ from dyna.envs.household.game import HouseholdGame
 from dyna.envs.household.generator import SPLITS, HouseSpec, generate_house, split_of
 from dyna.envs.household.hidden_state import describe_goal, describe_hidden_state
 from dyna.envs.household.house import Family, Goal, GoalNaming, House, HouseObject, Receptacle
+from dyna.envs.household.invented_vocabulary import vocabulary_named
 from dyna.envs.household.vocabulary import (
     ObjectKind,
     Process,
@@ -45,4 +46,5 @@ __all__ = [
     "expert_command",
     "generate_house",
     "split_of",
+    "vocabulary_named",
 ]

@@ -13,13 +13,13 @@ from threading import Lock
 from typing import Any
 
 from dyna.envs.episode import EpisodeClock
-from dyna.envs.household.alfworld_vocabulary import ALFWORLD
 from dyna.envs.household.env import HouseholdEnv
 from dyna.envs.household.expert import Expert, SearchOrder
 from dyna.envs.household.exploration import NearMiss, NoisyExpert
 from dyna.envs.household.game import HouseholdGame
 from dyna.envs.household.generator import SPLITS, HouseSpec, generate_house
 from dyna.envs.household.house import Family, GoalNaming, House
+from dyna.envs.household.invented_vocabulary import vocabulary_named
 from dyna.envs.household.variation import vary
 from dyna.envs.household.vocabulary import Vocabulary
 from dyna.envs.task_range import check_range
@@ -57,11 +57,12 @@ class HouseholdWorld:
         expose_hidden_state: bool = True,
         banner: bool = False,
         seed: int = 0,
-        vocabulary: Vocabulary = ALFWORLD,
+        vocabulary: Vocabulary | str = "alfworld",
     ) -> None:
         """`rooms` empty means all; sizes of 0 mean full-size rooms; `max_turns` of 0 means no limit
         of the world's own; `seed` chooses another set of houses; `banner` keeps ALFWorld's first
-        line; `expose_hidden_state=False` leaves the world model what the agent sees."""
+        line; `expose_hidden_state=False` leaves the world model what the agent sees; `vocabulary`
+        may be a name, `alfworld` or `invented:<seed>`, as a config has it."""
         EpisodeClock(max_turns=max_turns)  # raises ValueError below 0
         self.spec = HouseSpec(
             num_receptacles=num_receptacles,
@@ -72,6 +73,8 @@ class HouseholdWorld:
             goal_naming=goal_naming,
             num_layouts=num_layouts,
         )
+        if isinstance(vocabulary, str):
+            vocabulary = vocabulary_named(vocabulary)
         self.vocabulary = vocabulary
         self.max_turns = max_turns
         self.admissible = admissible
