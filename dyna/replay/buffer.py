@@ -1,13 +1,15 @@
 """All that the buffers have in common: what comes in, what goes out, how it is saved.
 
 A buffer of one's own needs none of this, only the `ReplayBuffer` protocol. Those here differ in
-three answers: is a newcomer wanted, who is forgotten when room is short, who is drawn.
+three answers: is a newcomer wanted, who is forgotten when room is short, who is drawn. A strategy
+is a subclass that gives its answers; its parameters, if it has any, are fields of a dataclass.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dyna.replay.codec import decode
@@ -27,27 +29,33 @@ from dyna.types import Trajectory
 DEFAULT_MAX_BYTES = 200 * 2**20
 
 
+@dataclass(kw_only=True, eq=False)
 class TrajectoryBuffer(ABC):
-    """Whole trajectories within `max_transitions` turns and `max_bytes` bytes."""
+    """Whole trajectories within `max_transitions` turns and `max_bytes` bytes.
+
+    A subclass with parameters of its own is `@dataclass(kw_only=True, eq=False)` too, and checks
+    them in `__post_init__` before it calls this one's.
+    """
 
     name: ClassVar[str]
     extra_bytes: ClassVar[int] = 0
     """Kept of each trajectory beside the shelf; counted like the shelf's own bytes."""
 
-    def __init__(
-        self,
-        *,
-        max_transitions: int,
-        max_bytes: int = DEFAULT_MAX_BYTES,
-        seed: int = 0,
-        accept_rehearsed: bool = False,
-    ) -> None:
-        self.capacity = Capacity(max_transitions=max_transitions, max_bytes=max_bytes)
-        self.accept_rehearsed = accept_rehearsed
+    max_transitions: int
+    """Turns held at most."""
+    max_bytes: int = DEFAULT_MAX_BYTES
+    """Bytes held at most."""
+    seed: int = 0
+    accept_rehearsed: bool = False
+    """Whether graded dreams of old tasks are taken beside real episodes."""
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for room that is no room."""
+        self.capacity = Capacity(max_transitions=self.max_transitions, max_bytes=self.max_bytes)
         self._shelf = Shelf()
         self._num_offered = 0
-        self._keys = generator(seed, "replay", self.name, "keep")
-        self._draws = generator(seed, "replay", self.name, "draw")
+        self._keys = generator(self.seed, "replay", self.name, "keep")
+        self._draws = generator(self.seed, "replay", self.name, "draw")
         self._note_all({})
 
     def add(self, trajectory: Trajectory) -> None:

@@ -8,13 +8,15 @@ buffer beside a distribution-matching one forgets less than either alone at equa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from dyna.replay.buffer import DEFAULT_MAX_BYTES, TrajectoryBuffer
+from dyna.replay.buffer import TrajectoryBuffer
 from dyna.replay.reservoir import SmallestKeys
 from dyna.replay.shelf import Capacity, Entry, Shelf
 
 
+@dataclass(kw_only=True, eq=False)
 class DualBuffer(TrajectoryBuffer):
     """`short_share` of the room for the newest trajectories, the rest for a sample of all older.
 
@@ -24,33 +26,21 @@ class DualBuffer(TrajectoryBuffer):
 
     name = "dual"
 
-    def __init__(
-        self,
-        *,
-        max_transitions: int,
-        max_bytes: int = DEFAULT_MAX_BYTES,
-        seed: int = 0,
-        accept_rehearsed: bool = False,
-        short_share: float = 0.5,
-    ) -> None:
+    short_share: float = 0.5
+
+    def __post_init__(self) -> None:
         """Raises `ValueError` unless 0 < `short_share` < 1, or where no turn fits a memory."""
-        if not 0.0 < short_share < 1.0:
-            raise ValueError(f"short_share must lie between 0 and 1, got {short_share}")
-        self.short_share = short_share
+        if not 0.0 < self.short_share < 1.0:
+            raise ValueError(f"short_share must lie between 0 and 1, got {self.short_share}")
         self._short_room = Capacity(
-            max_transitions=round(short_share * max_transitions),
-            max_bytes=round(short_share * max_bytes),
+            max_transitions=round(self.short_share * self.max_transitions),
+            max_bytes=round(self.short_share * self.max_bytes),
         )
         self._long_room = Capacity(
-            max_transitions=max_transitions - self._short_room.max_transitions,
-            max_bytes=max_bytes - self._short_room.max_bytes,
+            max_transitions=self.max_transitions - self._short_room.max_transitions,
+            max_bytes=self.max_bytes - self._short_room.max_bytes,
         )
-        super().__init__(
-            max_transitions=max_transitions,
-            max_bytes=max_bytes,
-            seed=seed,
-            accept_rehearsed=accept_rehearsed,
-        )
+        super().__post_init__()
 
     @property
     def num_transitions_by_memory(self) -> dict[str, int]:

@@ -8,16 +8,17 @@ anything. With priority times age decay it helps ("Freshness-Aware Prioritized E
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dyna.replay.buffer import DEFAULT_MAX_BYTES
 from dyna.replay.scored import ScoredBuffer
 from dyna.replay.shelf import Entry
 
 
+@dataclass(kw_only=True, eq=False)
 class PrioritizedBuffer(ScoredBuffer):
     """Draws in proportion to `score ** alpha * exp(-age / age_scale)`; the oldest leave first.
 
@@ -27,27 +28,13 @@ class PrioritizedBuffer(ScoredBuffer):
 
     name = "prioritized"
 
-    def __init__(
-        self,
-        *,
-        max_transitions: int,
-        max_bytes: int = DEFAULT_MAX_BYTES,
-        seed: int = 0,
-        accept_rehearsed: bool = False,
-        alpha: float = 0.6,
-        age_scale: float = 500.0,
-    ) -> None:
-        """Raises `ValueError` for an `alpha` below 0 or an `age_scale` that is not above 0."""
-        if not age_scale > 0:
-            raise ValueError(f"age_scale must be > 0, got {age_scale}")
-        self.age_scale = age_scale
-        super().__init__(
-            max_transitions=max_transitions,
-            max_bytes=max_bytes,
-            seed=seed,
-            accept_rehearsed=accept_rehearsed,
-            alpha=alpha,
-        )
+    age_scale: float = 500.0
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for an `age_scale` that is not above 0."""
+        if not self.age_scale > 0:
+            raise ValueError(f"age_scale must be > 0, got {self.age_scale}")
+        super().__post_init__()
 
     def probabilities(self) -> NDArray[np.float64]:
         """Of drawing each trajectory held, in the order they came: `[N]`, summing to 1."""

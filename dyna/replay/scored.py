@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from dyna.replay.buffer import DEFAULT_MAX_BYTES, TrajectoryBuffer
+from dyna.replay.buffer import TrajectoryBuffer
 from dyna.replay.shelf import Entry
 
 _FLOOR = 1e-6
 """Nats; a loss of 0 would never be drawn again."""
 
 
+@dataclass(kw_only=True, eq=False)
 class ScoredBuffer(TrajectoryBuffer):
     """A buffer that weighs a trajectory by `score ** alpha`; alpha 0 makes all alike.
 
@@ -26,25 +28,13 @@ class ScoredBuffer(TrajectoryBuffer):
     extra_bytes = 400
     """Of a score, its places in tables and the room that those keep free."""
 
-    def __init__(
-        self,
-        *,
-        max_transitions: int,
-        max_bytes: int = DEFAULT_MAX_BYTES,
-        seed: int = 0,
-        accept_rehearsed: bool = False,
-        alpha: float = 0.6,
-    ) -> None:
+    alpha: float = 0.6
+
+    def __post_init__(self) -> None:
         """Raises `ValueError` for an `alpha` below 0."""
-        if not (alpha >= 0 and math.isfinite(alpha)):
-            raise ValueError(f"alpha must be a finite number >= 0, got {alpha}")
-        self.alpha = alpha
-        super().__init__(
-            max_transitions=max_transitions,
-            max_bytes=max_bytes,
-            seed=seed,
-            accept_rehearsed=accept_rehearsed,
-        )
+        if not (self.alpha >= 0 and math.isfinite(self.alpha)):
+            raise ValueError(f"alpha must be a finite number >= 0, got {self.alpha}")
+        super().__post_init__()
 
     def note_scores(self, scores: Mapping[str, float]) -> None:
         """Take the model's losses by trajectory id; ids not held are ignored.
