@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dyna.sections.continual import ExperienceConfig, StreamConfig
+from dyna.sections.continual import (
+    AlarmConfig,
+    AlarmScope,
+    ExperienceConfig,
+    RehearsalConfig,
+    StreamConfig,
+)
 from dyna.sections.learning import (
     GateConfig,
     ImaginationConfig,
@@ -48,7 +54,7 @@ class RunConfig:
     seed: int = 0
     """Everything random in the run follows from it."""
     rounds: int = 6
-    """Turns of the Dyna loop; of a run with a `stream`, each experience says its own."""
+    """Turns of the Dyna loop. In a stream each experience has a number of its own."""
     output: str = "runs"
     """Folder under which the run makes its own."""
     max_real_steps: int = 0
@@ -65,6 +71,8 @@ class RunConfig:
     real: RealConfig = field(default_factory=RealConfig)
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
+    rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig)
+    alarm: AlarmConfig = field(default_factory=AlarmConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -72,6 +80,8 @@ class RunConfig:
 
 __all__ = [
     "ActionMode",
+    "AlarmConfig",
+    "AlarmScope",
     "Backend",
     "EngineConfig",
     "EvaluationConfig",
@@ -86,6 +96,7 @@ __all__ = [
     "PolicyConfig",
     "PolicyLearnerConfig",
     "RealConfig",
+    "RehearsalConfig",
     "ReplayConfig",
     "RunConfig",
     "RuntimeConfig",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import reduce
 
@@ -70,6 +71,7 @@ RANGES: dict[str, Range] = {
     "policy_learner.clip_high": POSITIVE,
     "policy_learner.epochs": AT_LEAST_ONE,
     "policy_learner.ref_kl": NON_NEGATIVE,
+    "policy_learner.slow_copy": SHARE,
     "policy_learner.max_importance": Range(1),
     "policy_learner.imitation_epochs": COUNT,
     "policy_learner.imitation_learning_rate": POSITIVE,
@@ -107,6 +109,15 @@ RANGES: dict[str, Range] = {
     "imagination.min_confidence": SHARE,
     "imagination.min_win_confidence": SHARE,
     "imagination.max_staleness": COUNT,
+    "rehearsal.episodes": COUNT,
+    "rehearsal.min_confidence": SHARE,
+    "rehearsal.min_win_confidence": SHARE,
+    "rehearsal.new_task_fraction": SHARE,
+    "rehearsal.share": NON_NEGATIVE,
+    "alarm.episodes_per_round": COUNT,
+    "alarm.max_episodes_per_round": COUNT,
+    "alarm.tolerance": SHARE_BELOW_ONE,
+    "alarm.level": Range(0, 1, open_low=True, open_high=True),
     "evaluation.every": AT_LEAST_ONE,
     "evaluation.num_tasks": COUNT,
     "evaluation.first_task": COUNT,
@@ -172,9 +183,9 @@ def _stream_problems(stream: StreamConfig) -> list[str]:
         where = f"stream.experiences[{place}]"
         real = part.real
         budget = (real.demonstrations, real.explorations, part.rounds * real.episodes_per_round)
-        if not part.name or set(part.name) & set(":/") or names.count(part.name) > 1:
+        if not re.fullmatch(r"[^\s/:]+", part.name) or names.count(part.name) > 1:
             found.append(
-                f"{where}.name must be a name of its own without `:` and `/`, got {part.name!r}"
+                f"{where}.name must be one word of its own, without `:` and `/`, got {part.name!r}"
             )
         if min(budget) < 0 or part.rounds < 0 or real.group_size < 1:
             found.append(f"{where} must not hold negative numbers, got {real} and {part.rounds}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from dyna.sections.worlds import RealConfig
@@ -29,3 +30,47 @@ class StreamConfig:
     """What is learned after what. Without experiences a run is of one world."""
 
     experiences: list[ExperienceConfig] = field(default_factory=list[ExperienceConfig])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsalConfig:
+    """Dreams of old tasks, played by the old policy before something new is learned."""
+
+    episodes: int = 0
+    """Dreams of each past experience; 0 turns rehearsal off."""
+    min_confidence: float = 0.0
+    """A dream with a prediction less sure than this is not kept."""
+    min_win_confidence: float = 0.0
+    """A dream whose success was predicted less surely than this is not kept."""
+    new_task_fraction: float = 0.0
+    """Share of the dreams that pursue another task in the same place, where the world poses one."""
+    share: float = 1.0
+    """Old episodes of each past experience that are cloned beside the new demonstrations, as a
+    share of their number."""
+    real: bool = True
+    """Real successes that the buffer still holds are cloned too."""
+    into_model: bool = False
+    """The kept dreams enter the buffer of the world model: generative replay."""
+
+
+class AlarmScope(StrEnum):
+    """For how long imagination stops when the alarm trips."""
+
+    EXPERIENCE = "experience"
+    """Until the next experience of the stream begins."""
+    RUN = "run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmConfig:
+    """Tasks played in the model and in the real world, and when their difference is too large."""
+
+    episodes_per_round: int = 0
+    """Real episodes spent on it after each round's dreams; 0 turns the alarm off."""
+    max_episodes_per_round: int = 48
+    """As long as a round looks bad it is followed up, to this many real episodes."""
+    tolerance: float = 0.1
+    """How far imagined success may lie above the verified one."""
+    level: float = 0.01
+    """Chance of a false alarm, at most, while one scope lasts."""
+    scope: AlarmScope = AlarmScope.EXPERIENCE

@@ -43,7 +43,10 @@ class PolicyLearnerConfig:
     epochs: int = 1
     """Passes over each batch of experience."""
     ref_kl: float = 0.0
-    """Weight of the KL to the policy that cloning ended with."""
+    """Weight of the KL to the reference: the policy that cloning ended with, or its slow copy."""
+    slow_copy: float = 0.0
+    """After each update the reference moves this share of the way to the new weights; 0 leaves it
+    where cloning ended."""
     max_importance: float = 2.0
     """Where the engine's probability of an action token differs from the learner's, because the
     engine computes otherwise or was behind, its credit is weighed by their ratio, up to this."""
@@ -79,6 +82,9 @@ class WorldModelLearnerConfig:
     frozen_after_first: bool = False
     """Never update after the first round: the baseline without continual learning."""
     gate: GateConfig = field(default_factory=GateConfig)
+    regularizers: list[PluginConfig] = field(default_factory=list[PluginConfig])
+    """Guards against forgetting beside replay: `lwf`, `l2`, `ewc`, `averaging`,
+    `lora_per_experience`, or `package.module:Name`. They nest, the first outermost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +107,9 @@ class ImaginationConfig:
     """The round's dreams come in this many batches, the policy learning after each."""
     group_size: int = 8
     """Dreams from each start."""
+    balance_tasks: bool = False
+    """Draw starts evenly over experiences, or without a stream over families of tasks, instead of
+    as the buffer holds them."""
     horizon: int = 20
     """Imagined turns after which a dream is cut."""
     branch_fraction: float = 0.0
