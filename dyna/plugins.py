@@ -25,6 +25,7 @@ KINDS = (
     "environments",
     "algorithms",
     "replay_buffers",
+    "regularizers",
     "engines",
     "parsers",
 )
@@ -73,6 +74,15 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "prioritized": "dyna.replay:PrioritizedBuffer",
         "surprise": "dyna.replay:SurpriseBuffer",
         "dual": "dyna.replay:DualBuffer",
+        "gss": "dyna.replay:GradientBuffer",
+        "der": "dyna.replay:DarkExperienceBuffer",
+    },
+    "regularizers": {
+        "lwf": "worldmodels.regularizers.lwf:LearningWithoutForgetting",
+        "l2": "worldmodels.regularizers.l2:L2Anchor",
+        "ewc": "worldmodels.regularizers.ewc:OnlineEWC",
+        "averaging": "worldmodels.regularizers.averaging:WeightAveraging",
+        "lora_per_experience": "worldmodels.regularizers.lora_per_experience:LoRAPerExperience",
     },
     "engines": {
         "transformers": "dyna.engines.transformers:TransformersEngine",
@@ -199,6 +209,8 @@ def check_config(config: RunConfig) -> None:
     check_name("world_models", config.world_model.name)
     check_name("engines", config.engine.name)
     check_name("replay_buffers", config.replay.name)
+    for regularizer in config.world_model_learner.regularizers:
+        check_name("regularizers", regularizer.name)
     check_name("policies", config.real.expert.name)
     check_name("policies", config.real.exploration.name)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from dyna.types import (
     Action,
@@ -16,11 +16,17 @@ from dyna.types import (
     Credit,
     Metrics,
     Outcome,
+    SoftTargets,
     Start,
     Task,
+    TrainingSample,
     Trajectory,
     TrajectoryGroup,
 )
+
+if TYPE_CHECKING:
+    from dyna.training.penalties import Penalty
+    from dyna.training.trainer import TokenTrainer
 
 
 @runtime_checkable
@@ -175,10 +181,92 @@ class HasScores(Protocol):
 
 
 @runtime_checkable
+class HasGradients(Protocol):
+    """A buffer that keeps what pulls the model in different directions."""
+
+    sketch_size: int
+    """Numbers in a sketch."""
+
+    def note_gradients(self, sketches: Mapping[str, Sequence[float]]) -> None:
+        """By trajectory id, a random projection of the gradient of the model's loss on it: angles
+        between sketches are about those between gradients. Ids not held are ignored."""
+        ...
+
+
+@runtime_checkable
+class HasTargets(Protocol):
+    """A buffer that keeps what the model once predicted, for it to stay close to."""
+
+    top_k: int
+    """Tokens wanted at each place of an answer."""
+    alpha: float
+    """Weight of the divergence from stored predictions on what is replayed."""
+    beta: float
+    """Weight of the cross entropy on what is replayed, beside that on what is fresh."""
+
+    def note_targets(self, targets: Mapping[str, SoftTargets]) -> None:
+        """By trajectory id, what the model predicts now; ids not held, or that have theirs, are
+        ignored."""
+        ...
+
+    def targets(self, id: str) -> SoftTargets | None:
+        """What was noted; None where nothing was."""
+        ...
+
+
+@runtime_checkable
 class WorldModelLearner(Protocol):
     """Improves a world model from real experience."""
 
     def update(self, fresh: Sequence[Trajectory], replay: ReplayBuffer) -> Metrics: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUpdate:
+    """One update of a language world model: what its regularizers see, and what they may change."""
+
+    trainer: TokenTrainer
+    """Holds the live weights when an update begins, the candidate's when it ends."""
+    fresh: tuple[TrainingSample, ...]
+    """Of the new episodes, each once, whatever the number of passes."""
+    replayed: tuple[TrainingSample, ...]
+    """Of old episodes, for all passes together."""
+    penalties: tuple[Penalty, ...] = ()
+    """What pulls on the weights at every optimizer step."""
+    number: int
+    """Updates before this one."""
+    seed: int
+    """Of this update, for whatever is drawn."""
+
+
+@runtime_checkable
+class Regularizer(Protocol):
+    """Keeps an update from undoing earlier ones; several nest as they are listed, first outermost.
+
+    One that keeps something between updates is `Stateful` too.
+    """
+
+    @property
+    def num_bytes(self) -> int:
+        """What it keeps of the past between updates."""
+        ...
+
+    def begin(self, update: ModelUpdate) -> ModelUpdate:
+        """Before training: the update, with other samples or more penalties."""
+        ...
+
+    def end(self, update: ModelUpdate) -> Metrics:
+        """After training, before the gate: may change the candidate's weights."""
+        ...
+
+
+@runtime_checkable
+class HasVerdicts(Protocol):
+    """A regularizer that must know whether what it took part in went live."""
+
+    def note_verdict(self, accepted: bool) -> None:
+        """Of the update that ended last; False: the trainer has the weights of before it again."""
+        ...
 
 
 @runtime_checkable
@@ -270,11 +358,16 @@ __all__ = [
     "HasExperiences",
     "HasExpert",
     "HasExplorer",
+    "HasGradients",
     "HasScores",
     "HasSplits",
+    "HasTargets",
     "HasVariations",
+    "HasVerdicts",
+    "ModelUpdate",
     "Policy",
     "PolicyLearner",
+    "Regularizer",
     "ReplayBuffer",
     "Stateful",
     "World",

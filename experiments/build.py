@@ -277,6 +277,10 @@ def _model_learner(
             config.world_model_learner,
             use_hidden_state=config.world_model.use_hidden_state,
             seed=derive_seed(config.seed, "model_learner"),
+            regularizers=[
+                build("regularizers", regularizer)
+                for regularizer in config.world_model_learner.regularizers
+            ],
             on_step=on_step,
         )
     model = player.crew.model

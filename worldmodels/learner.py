@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from dyna.config import WorldModelLearnerConfig
 from dyna.evaluation.fidelity import TurnScore
 from dyna.files import read_json, write_json
-from dyna.protocols import HasScores, ReplayBuffer
+from dyna.protocols import HasScores, ModelUpdate, Regularizer, ReplayBuffer
 from dyna.rendering import Renderer
 from dyna.replay.parquet import read_trajectories, write_trajectories
 from dyna.seeding import derive_seed, generator
 from dyna.training.trainer import TokenTrainer
 from dyna.types import Metrics, Source, TrainingSample, Trajectory
 from worldmodels.gate import GateVerdict, judge
+from worldmodels.regularizers import Regularizers
 from worldmodels.scoring import score_turns
 from worldmodels.surprise import surprise
 
@@ -52,6 +53,7 @@ class LLMWorldModelLearner:
         use_hidden_state: bool = True,
         seed: int = 0,
         rehearsed: bool = False,
+        regularizers: Sequence[Regularizer] = (),
         on_step: Callable[[int, int], None] | None = None,
     ) -> None:
         if not 0.0 <= config.replay_ratio < 1.0:
@@ -71,6 +73,7 @@ class LLMWorldModelLearner:
         self._config = config
         self._use_hidden_state = use_hidden_state
         self._seed = seed
+        self._regularizers = Regularizers(regularizers)
         self._sources = {Source.REAL, *([Source.REHEARSED] if rehearsed else [])}
         self._num_updates = 0
         self._num_refused = 0
@@ -90,6 +93,7 @@ class LLMWorldModelLearner:
     def begin_experience(self, name: str) -> None:
         """The next update is the first on the experience `name`."""
         self._opens = True
+        self._regularizers.begin_experience(name)
 
     def update(self, fresh: Sequence[Trajectory], replay: ReplayBuffer) -> Metrics:
         """Fine-tune on `fresh` and a share of `replay`, then go live or go back.
@@ -125,8 +129,16 @@ class LLMWorldModelLearner:
         live = self._trainer.weights()
         before = self._score_held_out()
         seed = derive_seed(self._seed, "update", self._num_updates)
-        passes, num_too_long = self._samples(training, replayed=replayed, epochs=epochs, seed=seed)
-        trained = self._trainer.train(passes, epochs=1.0, seed=seed, on_step=self.on_step)
+        update, num_too_long = self._prepare(training, replayed=replayed, seed=seed)
+        update = self._regularizers.begin(update)
+        trained = self._trainer.train(
+            _all_passes(update, epochs=epochs),
+            epochs=1.0,
+            seed=seed,
+            penalties=update.penalties,
+            on_step=self.on_step,
+        )
+        guarded = self._regularizers.end(update)
         verdict = judge(before, new=self._score_held_out(), config=self._config.gate)
         if verdict.accepted:
             self.version = self._trainer.version
@@ -143,24 +155,26 @@ class LLMWorldModelLearner:
                 verdict.lost,
                 verdict.gained,
             )
-        metrics = {f"model/{name}": trained[name] for name in _REPORTED if name in trained}
+        self._regularizers.note_verdict(verdict.accepted)
+        metrics = {
+            f"model/{name}": trained[name] for name in _REPORTED if name in trained
+        } | guarded
         return verdict, metrics | {"model/too_long_episodes": float(num_too_long)}
 
-    def _samples(
-        self,
-        training: Sequence[Trajectory],
-        *,
-        replayed: Sequence[Trajectory],
-        epochs: float,
-        seed: int,
-    ) -> tuple[list[TrainingSample], int]:
-        """All passes as one list, so that a replayed episode comes once, not once per pass."""
+    def _prepare(
+        self, training: Sequence[Trajectory], *, replayed: Sequence[Trajectory], seed: int
+    ) -> tuple[ModelUpdate, int]:
+        """What is trained on, and how many episodes are not, for they do not fit the context."""
         fresh, too_long = self._render(training)
-        whole, part = divmod(epochs, 1.0)
-        order = generator(seed, "part").permutation(len(fresh))[: round(part * len(fresh))]
         old, old_too_long = self._render(replayed)
-        passes = [*fresh * int(whole), *(fresh[i] for i in order), *old]
-        return passes, too_long + old_too_long
+        update = ModelUpdate(
+            trainer=self._trainer,
+            fresh=tuple(fresh),
+            replayed=tuple(old),
+            number=self._num_updates,
+            seed=seed,
+        )
+        return update, too_long + old_too_long
 
     def _render(self, trajectories: Sequence[Trajectory]) -> tuple[list[TrainingSample], int]:
         """Samples, and how many episodes do not fit the context."""
@@ -244,6 +258,7 @@ class LLMWorldModelLearner:
         path.mkdir(parents=True, exist_ok=True)
         self._trainer.save(str(path / "trainer"))
         write_trajectories(path / "held_out.parquet", self._held_out)
+        self._regularizers.save(str(path / "regularizers"))
         state = {
             "version": self.version,
             "num_updates": self._num_updates,
@@ -260,6 +275,7 @@ class LLMWorldModelLearner:
         state = _read_state(path / "learner.json")
         self._trainer.load(str(path / "trainer"))
         self._held_out = list(read_trajectories(path / "held_out.parquet"))
+        self._regularizers.load(str(path / "regularizers"))
         self.version = state["version"]
         self._num_updates = state["num_updates"]
         self._opens = self._num_updates == 0
@@ -267,6 +283,14 @@ class LLMWorldModelLearner:
 
 
 _REPORTED = ("loss_ce", "grad_norm", "optimizer_steps", "trained_tokens", "padding_waste")
+
+
+def _all_passes(update: ModelUpdate, *, epochs: float) -> list[TrainingSample]:
+    """As one list, so that a replayed episode comes once, not once per pass."""
+    whole, part = divmod(epochs, 1.0)
+    num_fresh = len(update.fresh)
+    order = generator(update.seed, "part").permutation(num_fresh)[: round(part * num_fresh)]
+    return [*update.fresh * int(whole), *(update.fresh[i] for i in order), *update.replayed]
 
 
 def _of_verdict(verdict: GateVerdict) -> Metrics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from dyna.sections.worlds import PluginConfig
@@ -57,17 +58,49 @@ class PolicyLearnerConfig:
     """Weight of cloning the demonstrations beside every later update; 0 turns it off."""
 
 
+class GateTest(StrEnum):
+    """How candidate and live model are compared on the same held-out turns."""
+
+    MCNEMAR = "mcnemar"
+    """Exact, for turns independent of each other."""
+    BOOTSTRAP = "bootstrap"
+    """Draws whole episodes, whose turns are not independent; wants 20 episodes and more."""
+    DROP = "drop"
+    """No test: the fall that was seen, chance and all."""
+
+
+class GateBurden(StrEnum):
+    """What must be shown before a candidate is refused, or before it goes live."""
+
+    HARM = "harm"
+    """Refused only where it is shown to be worse by more than the margin."""
+    SAFETY = "safety"
+    """Live only where it is shown, for each experience, not to be."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateConfig:
     """May a freshly trained world model go live?"""
 
     enabled: bool = True
-    max_drop: float = 0.02
-    """Largest fall of exact match on held-out real turns of past rounds that is let through."""
+    test: GateTest = GateTest.MCNEMAR
+    burden: GateBurden = GateBurden.HARM
+    margin: float = 0.02
+    """A true fall of exact match, on any past experience, that is put up with."""
+    level: float = 0.05
+    """Chance of deciding wrongly against the hypothesis under test, over all experiences."""
+    recheck: bool = True
+    """Ask again on the held-out episodes of this very round, by which no earlier candidate was
+    chosen."""
     holdout_fraction: float = 0.1
-    """Share of each round's real episodes kept out of training for this check."""
+    """Share of each round's real episodes kept out of training, for ever, for this check."""
+    max_bytes: int = 4 * 2**20
+    """Bytes of held-out episodes kept at most, shared equally by the experiences."""
     min_turns: int = 50
-    """Held-out turns below which the check abstains and the model goes live."""
+    """An experience with fewer held-out turns is judged together with others of its size; where
+    all of them together have fewer, the check abstains."""
+    keep_refused: int = 1
+    """Refused models kept in the folder of the run, newest first; of all, the verdict is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

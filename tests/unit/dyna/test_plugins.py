@@ -100,7 +100,7 @@ def test_listing_imports_none_of_the_parts() -> None:
     code = (
         "import sys; from dyna.plugins import list_plugins\n"
         "kinds = {plugin.kind for plugin in list_plugins()}\n"
-        "sys.exit('agents' in sys.modules or len(kinds) != 7)"
+        "sys.exit('agents' in sys.modules or len(kinds) != 8)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
     assert done.returncode == 0
