@@ -17,7 +17,9 @@ from dyna.sections.continual import (
     StreamConfig,
 )
 from dyna.sections.learning import (
+    GateBurden,
     GateConfig,
+    GateTest,
     ImaginationConfig,
     OptimizerConfig,
     PolicyLearnerConfig,
@@ -86,7 +88,9 @@ __all__ = [
     "EngineConfig",
     "EvaluationConfig",
     "ExperienceConfig",
+    "GateBurden",
     "GateConfig",
+    "GateTest",
     "ImaginationConfig",
     "Isolation",
     "LoRAConfig",

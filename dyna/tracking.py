@@ -21,7 +21,9 @@ from dyna.types import Metrics
 
 FILE_NAME = "metrics.jsonl"
 
-_NAME = re.compile(r"(real|imagined|model|policy|eval|ledger|engine|time)/[^\s/]+(/[^\s/]+)*")
+_NAME = re.compile(
+    r"(real|imagined|model|policy|eval|experience|ledger|engine|time)/[^\s/]+(/[^\s/]+)*"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -125,7 +127,7 @@ def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
             f"metric name {name!r} is in no namespace; begin it with one of "
-            "real/ imagined/ model/ policy/ eval/ ledger/ engine/ time/"
+            "real/ imagined/ model/ policy/ eval/ experience/ ledger/ engine/ time/"
         )
     return name
 

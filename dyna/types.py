@@ -15,7 +15,8 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 Metrics: TypeAlias = dict[str, float]
-"""Flat, namespaced numbers: `real/ imagined/ model/ policy/ eval/ ledger/ engine/ time/`."""
+"""Flat, namespaced numbers: `real/ imagined/ model/ policy/ eval/ experience/ ledger/ engine/
+time/`."""
 
 
 class Source(StrEnum):
@@ -255,6 +256,20 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SoftTargets:
+    """What a model thought of some tokens: at each of S places its K most likely ones.
+
+    Example: two places, K of 2: `SoftTargets(top_k=2, token_ids=(5, 9, 2, 7),
+    log_probs=(-0.1, -2.4, -0.7, -0.8))`
+    """
+
+    top_k: int
+    """K; what is not among them is one remainder."""
+    token_ids: tuple[int, ...]  # [S * K] place by place
+    log_probs: tuple[float, ...]  # [S * K]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSample:
     """Tokens with parallel per-token streams; each stream is normalized by its own weight.
 
@@ -269,3 +284,6 @@ class TrainingSample:
     rl_mask: tuple[float, ...] = ()  # [T] 1 where the policy gradient speaks, even at advantage 0
     old_log_probs: tuple[float, ...] = ()  # [T] log-prob at sampling time, 0 elsewhere
     ref_kl: tuple[float, ...] = ()  # [T] weight of the KL to the reference model
+    soft: tuple[float, ...] = ()  # [T] weight of the KL from a stored prediction
+    soft_targets: SoftTargets | None = None
+    """The stored predictions, one for each token with a `soft` weight."""

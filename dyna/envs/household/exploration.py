@@ -21,6 +21,10 @@ _VERB_WEIGHTS = {"take": 4, "move": 4, "go": 2}
 """The commands that decide over winning are tried more often than the others."""
 
 
+_FORGETTING = 0.5
+"""How often one who knows the locks tries to open what is still locked."""
+
+
 class Miss(StrEnum):
     """What a near miss gets wrong."""
 
@@ -31,6 +35,9 @@ class Miss(StrEnum):
     PROCESS = "process"
     """The task's object, to the right place, but not cleaned, heated or cooled; or the lamp, with
     empty hands. The same as OBJECT where the task asks for no such thing."""
+    OTHER_PROCESS = "other_process"
+    """The task's object, to the right place, after it was heated instead of cooled, for example:
+    what somebody does who has learned another kind of task. Only where the task asks for one."""
     ABSENT = "absent"
     """The task's object, reached for wherever the search for it goes by and it is not. A model
     that has read where the object shall end is quick to believe that it is there already."""
@@ -45,11 +52,17 @@ class NearMiss:
     """
 
     def __init__(
-        self, expert: Callable[[Context], str], *, vocabulary: Vocabulary, share: float = 1.0
+        self,
+        expert: Callable[[Context], str],
+        *,
+        vocabulary: Vocabulary,
+        share: float = 1.0,
+        locks: frozenset[str] = frozenset(),
     ) -> None:
         _check_share("share", value=share)
         self.expert = expert
         self.vocabulary = vocabulary
+        self.locks = locks
         self.share = share
 
     def __call__(self, context: Context) -> str:
@@ -58,7 +71,7 @@ class NearMiss:
             return self.expert(context)
         # Half of the misses are of the kind that a model forgives most readily.
         miss = Miss.ABSENT if rng.random() < 0.5 else rng.choice(list(Miss))
-        belief = read_transcript(context)
+        belief = read_transcript(context, locks=self.locks)
         goal = belief.goal
         if goal is not None and miss is Miss.ABSENT:
             return _reach_in_vain(context, belief, goal) or self.expert(context)
@@ -76,9 +89,13 @@ class NearMiss:
                 return None
             ends = [r for r in belief.receptacles if not goal.is_target(r)]
             return self._bring(belief, held, ends=ends, rng=rng)
-        if miss is Miss.PROCESS and goal.family.process is not None:
+        if goal.family.process is not None and miss in (Miss.PROCESS, Miss.OTHER_PROCESS):
             if held is None or not goal.wants(held):
                 return None
+            if miss is Miss.OTHER_PROCESS:
+                other = self._process_wrongly(belief, goal, held=held, rng=rng)
+                if other is not None:
+                    return other
             return self._bring(belief, held, ends=self._targets(belief, goal), rng=rng)
         if held is None:
             return self._take_other(belief, goal, rng=rng)
@@ -87,6 +104,26 @@ class NearMiss:
         if goal.family is Family.EXAMINE_IN_LIGHT:
             return self._light(belief, goal)
         return self._bring(belief, held, ends=self._targets(belief, goal), rng=rng)
+
+    def _process_wrongly(
+        self, belief: Belief, goal: StatedGoal, *, held: str, rng: Random
+    ) -> str | None:
+        """Towards another process than the task's, once; None where the house has none."""
+        if any(thing == held for _, thing in belief.done):
+            return None
+        options = [
+            (process, place)
+            for place in belief.receptacles
+            for process in _processes(self.vocabulary, receptacle=place)
+            if process is not goal.family.process
+            and process.needs in _properties(self.vocabulary, thing=held)
+        ]
+        if not options:
+            return None
+        process, place = rng.choice(options)
+        if belief.location != place:
+            return f"go to {place}"
+        return f"{process.value} {held} with {place}"
 
     def _targets(self, belief: Belief, goal: StatedGoal) -> list[str]:
         return [r for r in belief.receptacles if goal.is_target(r)]
@@ -128,6 +165,16 @@ class NearMiss:
         return self.vocabulary.can_hold(kind_of(receptacle), object_kind=kind_of(thing))
 
 
+def _draw_miss(goal: StatedGoal | None, *, rng: Random) -> Miss:
+    """Half of the misses are of the kinds that a model forgives most readily."""
+    with_process = goal is not None and goal.family.process is not None
+    others = [Miss.OBJECT, Miss.RECEPTACLE, Miss.PROCESS, Miss.ABSENT]
+    if with_process:
+        readily = rng.choice([Miss.ABSENT, Miss.PROCESS, Miss.OTHER_PROCESS])
+        return readily if rng.random() < 0.75 else rng.choice(others)
+    return Miss.ABSENT if rng.random() < 0.5 else rng.choice(others)
+
+
 def _reach_in_vain(context: Context, belief: Belief, goal: StatedGoal) -> str | None:
     """Take what is wanted from here, once, if other things are here and hands are free.
 
@@ -158,12 +205,14 @@ class NoisyExpert:
         vocabulary: Vocabulary,
         random_share: float = 0.2,
         invalid_share: float = 0.25,
+        locks: frozenset[str] = frozenset(),
     ) -> None:
         _check_share("random_share", value=random_share)
         _check_share("invalid_share", value=invalid_share)
         _check_share("random_share + invalid_share", value=random_share + invalid_share)
         self.behavior = behavior
         self.vocabulary = vocabulary
+        self.locks = locks
         self.random_share = random_share
         self.invalid_share = invalid_share
 
@@ -171,10 +220,24 @@ class NoisyExpert:
         rng = Random(derive_seed(context.seed, "noisy_expert", context.length))
         draw = rng.random()
         if draw < self.invalid_share:
-            return invalid_command(read_transcript(context), rng=rng, vocabulary=self.vocabulary)
+            return invalid_command(
+                read_transcript(context, locks=self.locks), rng=rng, vocabulary=self.vocabulary
+            )
         if draw < self.invalid_share + self.random_share:
-            return plausible_command(read_transcript(context), rng=rng, vocabulary=self.vocabulary)
-        return self.behavior(context)
+            return plausible_command(
+                read_transcript(context, locks=self.locks), rng=rng, vocabulary=self.vocabulary
+            )
+        command = self.behavior(context)
+        place = command.removeprefix("unlock ")
+        if place != command and rng.random() < _FORGETTING and not _was_locked(context, place):
+            return f"open {place}"
+        return command
+
+
+def _was_locked(context: Context, place: str) -> bool:
+    """Whether the last answer said so."""
+    turns = context.turns[: context.length]
+    return bool(turns) and turns[-1].outcome.observation == f"The {place} is locked."
 
 
 def plausible_command(belief: Belief, *, rng: Random, vocabulary: Vocabulary) -> str:
@@ -195,6 +258,8 @@ def plausible_commands(belief: Belief, *, vocabulary: Vocabulary) -> dict[str, l
     }
     if here is None:
         return commands
+    if belief.is_locked(here):
+        commands["unlock"] = [f"unlock {here}"]
     hidden = belief.is_closed(here)
     things = belief.contents.get(here, [])
     if held is None and not hidden:
@@ -245,6 +310,8 @@ def invalid_command(belief: Belief, *, rng: Random, vocabulary: Vocabulary) -> s
             "use": [f"use {thing}"],
             "process": [f"{rng.choice(list(Process)).value} {thing} with {other}"],
         }
+        if belief.locks:
+            forms["unlock"] = [f"unlock {place}"]
         command = _draw(forms, rng=rng)
         if command not in possible and not _may_work(belief, command):
             return command

@@ -15,7 +15,7 @@ from dyna.envs.household.goals import goal_text
 from dyna.envs.household.hidden_state import describe_goal
 from dyna.envs.household.house import Family, Goal, GoalNaming
 from dyna.envs.household.transcript import kind_of
-from dyna.envs.household.vocabulary import Vocabulary
+from dyna.envs.household.vocabulary import Process, Property, Vocabulary
 from dyna.types import Start, Task
 
 _LINE = re.compile(
@@ -69,29 +69,75 @@ def pose(
 def vary(
     task: Task, start: Start, *, vocabulary: Vocabulary, seed: int
 ) -> tuple[Task, Start] | None:
-    """The same house, asked to bring another thing to another place.
+    """The same house and the same kind of task, with another thing or another place.
 
-    None where that cannot be put: without a hidden state, for tasks that name kinds instead of
-    instances, and where nothing fits anywhere else.
+    None where that cannot be: without a hidden state, for tasks that name kinds instead of
+    instances, and where nothing else fits.
     """
     scene = read_scene(start)
-    if scene is None or not re.match(r"put [a-z]+ \d+ in ", scene.told):
+    family = scene and _family(scene.told)
+    if scene is None or family is None:
         return None
-    options = [
-        (thing, place)
-        for here, things in scene.inside.items()
-        for thing in things
-        for place in scene.inside
-        if place != here and vocabulary.can_hold(kind_of(place), object_kind=kind_of(thing))
-    ]
+    options = _options(scene, family=family, vocabulary=vocabulary)
     if not options:
         return None
-    thing, place = Random(seed).choice(options)
-    goal = Goal(
-        family=Family.PICK_AND_PLACE,
-        naming=GoalNaming.INSTANCE,
-        objects=(thing,),
-        target=place,
-        text="",
-    )
+    things, target = Random(seed).choice(options)
+    goal = Goal(family=family, naming=GoalNaming.INSTANCE, objects=things, target=target, text="")
     return pose(task, start, scene=scene, goal=goal)
+
+
+_THING = r"[a-z]+ \d+"
+_TOLD = {
+    Family.PICK_AND_PLACE: rf"put {_THING} in ",
+    Family.PICK_TWO: rf"put {_THING} and {_THING} in ",
+    Family.EXAMINE_IN_LIGHT: rf"look at {_THING} under ",
+    Family.CLEAN: rf"clean {_THING} and put it in ",
+    Family.HEAT: rf"heat {_THING} and put it in ",
+    Family.COOL: rf"cool {_THING} and put it in ",
+}
+"""How a task that names instances begins."""
+
+
+def _family(told: str) -> Family | None:
+    return next((family for family, words in _TOLD.items() if re.match(words, told)), None)
+
+
+def _options(
+    scene: Scene, *, family: Family, vocabulary: Vocabulary
+) -> list[tuple[tuple[str, ...], str]]:
+    """Every (things, target) that a goal of the family can name here, and that is not met yet."""
+    process = family.process
+    lying = [(thing, here) for here, things in scene.inside.items() for thing in things]
+    if family is Family.EXAMINE_IN_LIGHT:
+        lamps = [thing for thing, _ in lying if kind_of(thing) in vocabulary.lamps]
+        return [
+            ((thing,), lamp)
+            for thing, _ in lying
+            for lamp in lamps
+            if Property.PICKUPABLE in vocabulary.object(kind_of(thing)).properties
+        ]
+    fitting = [
+        (thing, place)
+        for thing, here in lying
+        for place in scene.inside
+        if place != here
+        and vocabulary.can_hold(kind_of(place), object_kind=kind_of(thing))
+        and (process is None or _suits(process, thing=thing, place=place, words=vocabulary))
+    ]
+    if family is not Family.PICK_TWO:
+        return [((thing,), place) for thing, place in fitting]
+    return [
+        ((first, second), place)
+        for first, place in fitting
+        for second, same in fitting
+        if place == same and first < second and kind_of(first) == kind_of(second)
+    ]
+
+
+def _suits(process: Process, *, thing: str, place: str, words: Vocabulary) -> bool:
+    """The thing can be cleaned, heated or cooled, and not by the place where it shall end."""
+    able = process.needs in words.object(kind_of(thing)).properties
+    return able and process not in words.receptacle(kind_of(place)).processes
+
+
+__all__ = ["Scene", "pose", "read_scene", "vary"]
