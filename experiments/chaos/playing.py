@@ -198,8 +198,10 @@ def _blow(
     cell: Cell, *, phase: str, after: int, run: Run, cluster: Nodes | None
 ) -> tuple[int, float]:
     """Hit in `phase` of a round later than `after`; returns the round, and how far into it."""
-    delays = generator(0, "chaos", cell.name, phase).uniform(0.0, _MAX_DELAY_S, size=NUM_ROUNDS)
-    for delay in [*delays.tolist(), 0.0]:
+    draws: list[float] = generator(0, "chaos", cell.name, phase).random(NUM_ROUNDS).tolist()
+    for attempt, draw in enumerate(draws):
+        # Sooner after every miss: rounds are few, and some phases short.
+        delay = draw * _MAX_DELAY_S / 4**attempt
         _wait_for(phase, after=after, run=run)
         time.sleep(delay)
         is_driver = cell.victim is Victim.DRIVER
