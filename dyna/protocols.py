@@ -281,6 +281,19 @@ class PolicyLearner(Protocol):
 
 
 @runtime_checkable
+class KeepsWeights(Protocol):
+    """A policy learner that can go back to what it was."""
+
+    def keep_weights(self) -> None:
+        """Hold on to a copy of the weights of this moment, in the place of the last one."""
+        ...
+
+    def restore_weights(self) -> None:
+        """Go back to the copy; the version grows. Raises `ValueError` where there is none."""
+        ...
+
+
+@runtime_checkable
 class Algorithm(Protocol):
     """Credit assignment: says what each trajectory's actions are worth. Pure, no weights."""
 
@@ -365,6 +378,7 @@ __all__ = [
     "HasVariations",
     "HasVerdicts",
     "ModelUpdate",
+    "KeepsWeights",
     "Policy",
     "PolicyLearner",
     "Regularizer",

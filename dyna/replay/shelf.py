@@ -7,7 +7,7 @@ held twice and nothing outside the shelf, so its count of bytes is the buffer's.
 from __future__ import annotations
 
 import sys
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from dyna.files import read_json, write_json
+from dyna.replay.attachments import Attachments
 from dyna.replay.codec import decode, encode
 from dyna.replay.parquet import iter_trajectories, write_trajectories
 from dyna.types import Source, Trajectory
 
 _SERIAL = attrgetter("serial")
+_ATTACHMENTS = "attachments.parquet"
 _ENTRY_BYTES = 300
 """Of one `Entry` object, its numbers and its places in lists, beside its blob."""
 
@@ -51,21 +53,31 @@ class Shelf:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.attachments = Attachments()
+        """What is kept of entries beside them, by serial."""
         self.num_turns = 0
-        self.num_bytes = 0
+        self._num_bytes = 0
+
+    @property
+    def num_bytes(self) -> int:
+        return self._num_bytes + self.attachments.num_bytes
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def put(self, entry: Entry) -> None:
-        self.entries.append(entry)
+        if self.entries and entry.serial < self.entries[-1].serial:
+            insort(self.entries, entry, key=_SERIAL)
+        else:
+            self.entries.append(entry)
         self.num_turns += entry.num_turns
-        self.num_bytes += entry.num_bytes
+        self._num_bytes += entry.num_bytes
 
     def take(self, entry: Entry) -> None:
         del self.entries[bisect_left(self.entries, entry.serial, key=_SERIAL)]
+        self.attachments.drop(entry.serial)
         self.num_turns -= entry.num_turns
-        self.num_bytes -= entry.num_bytes
+        self._num_bytes -= entry.num_bytes
 
     def trajectories(self) -> Iterator[Trajectory]:
         """Decoded one at a time, oldest first."""
@@ -136,12 +148,16 @@ def check_admissible(trajectory: Trajectory, *, accept_rehearsed: bool) -> None:
 
 
 def save_shelf(folder: str, *, shelf: Shelf, buffer: str, state: Mapping[str, Any]) -> None:
-    """`trajectories.parquet` with what is held, `buffer.json` with how it goes on."""
+    """`trajectories.parquet` with what is held, `attachments.parquet` with what is kept beside it,
+    if anything is, and `buffer.json` with how it goes on."""
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     write_trajectories(path / "trajectories.parquet", shelf.trajectories())
+    if len(shelf.attachments):
+        shelf.attachments.save(path / _ATTACHMENTS)
     document = {
         "buffer": buffer,
+        "num_attachments": len(shelf.attachments),
         "serials": [entry.serial for entry in shelf.entries],
         "keys": [entry.key for entry in shelf.entries],
         "kinds": [entry.kind for entry in shelf.entries],
@@ -178,5 +194,13 @@ def load_shelf(folder: str, *, buffer: str, extra_bytes: int) -> tuple[Shelf, di
         raise ValueError(
             f"{path} is torn: buffer.json lists {len(serials)} trajectories, trajectories.parquet "
             f"holds {num_read}; restore the folder from an older checkpoint"
+        )
+    if state["num_attachments"]:
+        shelf.attachments = Attachments.load(path / _ATTACHMENTS)
+    if len(shelf.attachments) != state["num_attachments"]:
+        raise ValueError(
+            f"{path} is torn: buffer.json counts {state['num_attachments']} attachments, "
+            f"{_ATTACHMENTS} holds {len(shelf.attachments)}; restore the folder from an older "
+            "checkpoint"
         )
     return shelf, state

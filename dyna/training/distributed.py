@@ -185,6 +185,9 @@ def _empty_row(device: torch.device) -> Row:
         rl_mask=nothing,
         old_log_probs=nothing,
         ref_kl=nothing,
+        soft=nothing,
+        soft_ids=place[:, None][:, :0],
+        soft_log_probs=nothing[:, None][:, :0],
     )
 
 

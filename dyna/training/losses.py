@@ -6,6 +6,7 @@
 - `ref_kl`: the exact KL(policy || reference) over the whole vocabulary at each position. It costs
   a forward pass of the reference but, unlike sampled estimators, is unbiased off policy too, never
   negative, and has the gradient one expects.
+- `soft`: the KL from what an earlier model predicted and a buffer kept (`dyna.training.soft`).
 
 Each is divided by its total over the whole optimizer step (`StreamTotals`).
 """
@@ -24,6 +25,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dyna.training.packing import Row, StreamTotals, packed_attention
+from dyna.training.soft import distance_to_stored
 from dyna.types import Metrics
 
 
@@ -42,6 +44,7 @@ METRICS = (
     "loss_rl",
     "loss_ce",
     "loss_ref_kl",
+    "loss_soft",
     "ratio_mean",
     "clip_fraction",
     "approx_kl",
@@ -69,7 +72,7 @@ def row_loss(
     log_probs = target_distribution(model, row=row)  # [S, V]
     chosen = log_probs.gather(1, row.targets[:, None])[:, 0]  # [S]
     zero = chosen.new_zeros(())
-    loss_rl, loss_ce, loss_kl = zero, zero, zero
+    loss_rl, loss_ce, loss_kl, loss_soft = zero, zero, zero, zero
     policy_metrics = chosen.new_zeros(4)
     if totals.rl:
         loss_rl, policy_metrics = _policy_loss(
@@ -80,8 +83,11 @@ def row_loss(
     if totals.ref_kl and expected is not None:
         divergence = (log_probs.exp() * (log_probs - expected)).sum(dim=1)  # [S]
         loss_kl = (row.ref_kl * divergence).sum() / totals.ref_kl
-    loss = loss_rl + loss_ce + loss_kl
-    parts = torch.stack([loss, loss_rl, loss_ce, loss_kl]).detach()
+    if totals.soft and row.soft_ids.numel():
+        distance = distance_to_stored(log_probs, ids=row.soft_ids, stored=row.soft_log_probs)
+        loss_soft = (row.soft * distance).sum() / totals.soft
+    loss = loss_rl + loss_ce + loss_kl + loss_soft
+    parts = torch.stack([loss, loss_rl, loss_ce, loss_kl, loss_soft]).detach()
     return loss, torch.cat([parts, policy_metrics])
 
 

@@ -27,6 +27,7 @@ from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, PreTrainedModel
 
 from dyna.seeding import generator
+from dyna.training.soft import Prediction, check_stored, stored_at, stored_tensors
 from dyna.types import TrainingSample
 
 _PACKED_ATTENTION = "dyna_packed"
@@ -46,6 +47,8 @@ class StreamTotals:
     """Sum of the magnitudes of the cross-entropy weights."""
     ref_kl: float = 0.0
     """Number of tokens with a KL to the reference."""
+    soft: float = 0.0
+    """Number of tokens with a stored prediction."""
 
     @classmethod
     def of(cls, samples: Sequence[TrainingSample]) -> StreamTotals:
@@ -56,11 +59,15 @@ class StreamTotals:
             rl=math.fsum(value for sample in samples for value in sample.rl_mask),
             ce=math.fsum(abs(value) for sample in samples for value in sample.ce),
             ref_kl=float(sum(value != 0 for sample in samples for value in sample.ref_kl)),
+            soft=float(sum(value != 0 for sample in samples for value in sample.soft)),
         )
 
     def __add__(self, other: StreamTotals) -> StreamTotals:
         return StreamTotals(
-            rl=self.rl + other.rl, ce=self.ce + other.ce, ref_kl=self.ref_kl + other.ref_kl
+            rl=self.rl + other.rl,
+            ce=self.ce + other.ce,
+            ref_kl=self.ref_kl + other.ref_kl,
+            soft=self.soft + other.soft,
         )
 
 
@@ -79,6 +86,9 @@ class Row:
     rl_mask: Tensor  # [S]
     old_log_probs: Tensor  # [S]
     ref_kl: Tensor  # [S]
+    soft: Tensor  # [S]
+    soft_ids: Tensor  # [S, K] K is 0 where nothing has stored predictions
+    soft_log_probs: Tensor  # [S, K] -inf where there is none
 
 
 def num_trained_tokens(sample: TrainingSample) -> int:
@@ -248,6 +258,7 @@ def _row(samples: Sequence[TrainingSample], *, device: torch.device) -> Row:
     positions: list[int] = []
     targets: list[int] = []
     streams: dict[str, list[float]] = {name: [] for name in _STREAMS}
+    stored: list[Prediction] = []
     for sample, length in zip(samples, lengths, strict=True):
         for position in _spoken_positions(sample):
             # Token `position` is predicted from the hidden state of the one before it.
@@ -256,6 +267,7 @@ def _row(samples: Sequence[TrainingSample], *, device: torch.device) -> Row:
             for name, values in streams.items():
                 stream: tuple[float, ...] = getattr(sample, name)
                 values.append(stream[position] if stream else 0.0)
+        stored.extend(stored_at(_spoken_positions(sample), sample=sample))
         input_ids.extend(sample.token_ids[:length])
     return Row(
         input_ids=torch.tensor([input_ids], device=device),
@@ -263,6 +275,7 @@ def _row(samples: Sequence[TrainingSample], *, device: torch.device) -> Row:
         lengths=lengths,
         positions=torch.tensor(positions, device=device),
         targets=torch.tensor(targets, device=device),
+        **stored_tensors(stored, device=device),
         **{
             name: torch.tensor(values, dtype=torch.float32, device=device)
             for name, values in streams.items()
@@ -270,13 +283,13 @@ def _row(samples: Sequence[TrainingSample], *, device: torch.device) -> Row:
     )
 
 
-_STREAMS = ("ce", "rl", "rl_mask", "old_log_probs", "ref_kl")
+_STREAMS = ("ce", "rl", "rl_mask", "old_log_probs", "ref_kl", "soft")
 
 
 def _spoken_positions(sample: TrainingSample) -> list[int]:
     """Positions at which some loss is computed, ascending; never 0, which nothing predicts."""
     spoken: set[int] = set()
-    for stream in (sample.ce, sample.rl_mask, sample.ref_kl):
+    for stream in (sample.ce, sample.rl_mask, sample.ref_kl, sample.soft):
         spoken.update(position for position, value in enumerate(stream) if value)
     return sorted(spoken - {0})
 
@@ -297,3 +310,4 @@ def _check_streams(sample: TrainingSample) -> None:
             raise ValueError(f"stream {name!r} must hold finite numbers, got {stream}")
     if any(sample.rl_mask) and not (sample.rl and sample.old_log_probs):
         raise ValueError("a sample with rl_mask needs rl and old_log_probs too")
+    check_stored(sample)

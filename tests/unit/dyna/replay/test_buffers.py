@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from dyna.protocols import ReplayBuffer, Stateful
 from dyna.replay import (
+    DarkExperienceBuffer,
     DualBuffer,
     ExperienceBalancedBuffer,
     FifoBuffer,
+    GradientBuffer,
     PrioritizedBuffer,
     ReservoirBuffer,
     SurpriseBuffer,
@@ -31,6 +33,8 @@ BUFFERS = [
     PrioritizedBuffer,
     SurpriseBuffer,
     DualBuffer,
+    GradientBuffer,
+    DarkExperienceBuffer,
 ]
 every_buffer = pytest.mark.parametrize("buffer_class", BUFFERS, ids=lambda b: b.name)
 
