@@ -163,6 +163,7 @@ def plan_dreams(
     vary: Vary | None = None,
     seed: int,
     round: int = 0,
+    name: str = "dream",
 ) -> list[Dream]:
     """`num` dreams in groups of `group_size`, each group from one place in a real episode.
 
@@ -171,8 +172,8 @@ def plan_dreams(
     one and never the last, as in MBPO (Janner et al. 2019, arXiv 1906.08253). Of the groups that
     begin at a start, a `new_task_fraction` pursue another task there, if `vary` has one. Failed
     episodes start no dreams, and only real ones may be given. The last group is smaller when
-    `group_size` does not divide `num`. Ids are unique within a round: plan its dreams at once,
-    play slices.
+    `group_size` does not divide `num`. Ids are unique within a round and `name`: plan such dreams
+    at once, play slices.
 
     Raises `ValueError` on imagined episodes, on numbers out of range, and when `num > 0` but no
     episode is left to dream from.
@@ -192,7 +193,7 @@ def plan_dreams(
         branches, place = rng.random() < branch_fraction, rng.random()
         varies = rng.random() < new_task_fraction
         at = 1 + int(place * (len(origin.turns) - 1)) if branches and len(origin.turns) > 1 else 0
-        group_id = f"round{round}/dream{group}"
+        group_id = f"round{round}/{name}{group}"
         task, start = origin.task, origin.start
         if varies and not at and vary is not None:
             task, start = vary(task, start, seed=derive_seed(seed, group_id)) or (task, start)

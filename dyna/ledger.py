@@ -70,12 +70,20 @@ class Ledger:
     """Counts of interaction and seconds by phase.
 
     Accounts: `real` (all real training experience), `demonstration` (the part of it that an expert
-    played), `evaluation` (real, not learned from), `imagined`, `imagined_evaluation`.
+    played), `verification` (the part that an alarm spent to check dreams), `evaluation` (real, not
+    learned from), `imagined`, `imagined_evaluation`.
     Example: 40 demonstrations of 10 turns and 60 episodes of 20 turns give
     `ledger/real_steps` 1600 and `ledger/demonstration_steps` 400.
     """
 
-    accounts = ("real", "demonstration", "evaluation", "imagined", "imagined_evaluation")
+    accounts = (
+        "real",
+        "demonstration",
+        "verification",
+        "evaluation",
+        "imagined",
+        "imagined_evaluation",
+    )
 
     def __init__(
         self, *, clock: Callable[[], float] = time.monotonic, meter: Meter | None = None
@@ -126,6 +134,15 @@ class Ledger:
         self._tallies["evaluation" if evaluation else "real"].add(trajectory)
         if trajectory.behavior == "expert" and not evaluation:
             self._tallies["demonstration"].add(trajectory)
+
+    def note_verification(self, trajectory: Trajectory) -> None:
+        """Count a real episode that was entered as one that checked a dream.
+
+        Raises `ValueError` for one that was not entered: it would be spent and not counted.
+        """
+        if trajectory.id not in self._entered:
+            raise ValueError(f"episode {trajectory.id!r} is not in the ledger; enter it first")
+        self._tallies["verification"].add(trajectory)
 
     @contextmanager
     def phase(self, name: str) -> Generator[None]:

@@ -9,7 +9,7 @@ Sutton, "Dyna, an integrated architecture for learning, planning, and reacting" 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -27,6 +27,7 @@ from dyna.protocols import (
 )
 from dyna.rollout import EpisodeSpec, check_policies, gather_groups
 from dyna.seeding import derive_seed
+from dyna.starts import draw_starts
 from dyna.stream import Stream, split_of
 from dyna.streaming import DreamStream
 from dyna.summary import summarize
@@ -82,6 +83,37 @@ class Evaluator(Protocol):
     def evaluate(self, round: int) -> Metrics: ...
 
 
+class Rehearser(Protocol):
+    """Keeps the policy's old skills when it learns something new."""
+
+    def rehearse(self, round: int) -> Metrics:
+        """Before an experience is learned: practice what came before it."""
+        ...
+
+    def beside(self, shown: Sequence[Trajectory], *, round: int) -> list[Trajectory]:
+        """What is cloned: the new demonstrations `shown`, and old successes."""
+        ...
+
+
+class Alarm(Protocol):
+    """Stops imagination where the policy exploits its model."""
+
+    def begin_experience(self, name: str) -> None: ...
+
+    def allows_dreams(self) -> bool: ...
+
+    def verify(
+        self,
+        round: int,
+        *,
+        act: Callable[[Sequence[EpisodeSpec]], Sequence[Trajectory]],
+        affordable: int,
+    ) -> Metrics:
+        """After dreams: play some tasks in both worlds; `act` spends up to `affordable` real
+        episodes."""
+        ...
+
+
 class Watch(Protocol):
     """Shows what goes on."""
 
@@ -116,6 +148,8 @@ class DynaLoop:
     """Where in the train split this run's tasks begin."""
     evaluate_every: int = 1
     journal: Journal | None = None
+    rehearser: Rehearser | None = None
+    alarm: Alarm | None = None
     watch: Watch = field(default_factory=SilentWatch)
 
     def run(self, *, first_round: int, last_round: int) -> Iterator[tuple[int, Metrics]]:
@@ -137,15 +171,20 @@ class DynaLoop:
 
     def begin(self, round: int = 0) -> Metrics:
         """Round 0 of an experience: demonstrations, exploration, first learning."""
+        old = self._rehearse(round)
         name = self.stream.at(round).experience.name
         if name:
             for part in (self.replay, self.model_learner, self.policy_learner):
                 if isinstance(part, HasExperiences):
                     part.begin_experience(name)
+        if self.alarm is not None:
+            self.alarm.begin_experience(name)
         real, metrics = self.play_opening(round)
-        metrics |= self._learn_model(real)
+        metrics |= old | self._learn_model(real)
         with self._phase("imitate"):
             shown = [t for t in real if t.behavior == "expert" and not t.stop.is_failure]
+            if self.rehearser is not None:
+                shown = self.rehearser.beside(shown, round=round)
             metrics |= self.policy_learner.imitate(shown)
             self.crew.share_policy()
         return metrics
@@ -170,12 +209,18 @@ class DynaLoop:
             real = [found[spec.episode_id] for spec in specs]
             check_policies(real)
             if self.journal:
-                self.journal.write(round, real)
+                self.journal.write(round, list(found.values()))
             for trajectory in real:
                 self.ledger.enter(trajectory)
                 if not trajectory.stop.is_failure:
                     self.replay.add(trajectory)
         return real, summarize(real, source=Source.REAL)
+
+    def _rehearse(self, round: int) -> Metrics:
+        if self.rehearser is None:
+            return {}
+        with self._phase("rehearse"):
+            return self.rehearser.rehearse(round)
 
     def _learn_model(self, real: Sequence[Trajectory]) -> Metrics:
         with self._phase("model"):
@@ -189,9 +234,18 @@ class DynaLoop:
         config = self.imagination
         if not config.episodes_per_round or not len(self.replay):
             return {}
+        if self.alarm is not None and not self.alarm.allows_dreams():
+            return {"alarm/tripped": 1.0}
         num_groups = -(-config.episodes_per_round // config.group_size)
         dreams = plan_dreams(
-            self.replay.sample(num_groups * self.max_turns)[:num_groups],
+            draw_starts(
+                self.replay,
+                num=num_groups,
+                max_turns=self.max_turns,
+                balance=config.balance_tasks,
+                seed=self.seed,
+                round=round,
+            ),
             num=config.episodes_per_round,
             group_size=config.group_size,
             branch_fraction=config.branch_fraction,
@@ -203,7 +257,17 @@ class DynaLoop:
         groups_per_update = -(-num_groups // max(config.batches_per_round, 1))
         dream = self._dream_while_learning if config.max_staleness else self._dream_by_turns
         dreamt, metrics = dream(dreams, groups_per_update=groups_per_update)
-        return metrics | summarize(dreamt, source=Source.IMAGINED)
+        return metrics | summarize(dreamt, source=Source.IMAGINED) | self._verify(round)
+
+    def _verify(self, round: int) -> Metrics:
+        if self.alarm is None:
+            return {}
+
+        def act(specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
+            return self._act_and_remember(round, specs)[0]
+
+        with self._phase("verify"):
+            return self.alarm.verify(round, act=act, affordable=self._affordable())
 
     def _dream_by_turns(
         self, dreams: Sequence[Dream], *, groups_per_update: int

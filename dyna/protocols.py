@@ -248,7 +248,7 @@ class Regularizer(Protocol):
 
     @property
     def num_bytes(self) -> int:
-        """What it keeps of the past between updates."""
+        """What it holds of the past at this moment, between updates and within one."""
         ...
 
     def begin(self, update: ModelUpdate) -> ModelUpdate:

@@ -36,7 +36,8 @@ class ExperienceJournal:
         """Raises `TrajectoryFileError` for a file that is damaged."""
         self._round, self._pending = round, []
         whole = self._whole(round)
-        paths = [whole] if whole.exists() else self._parts(round)
+        # A round that was whole may be added to: then parts lie beside it once more.
+        paths = [*([whole] if whole.exists() else []), *self._parts(round)]
         try:
             found = [trajectory for path in paths for trajectory in read_trajectories(path)]
         except TrajectoryFileError as error:
@@ -44,7 +45,7 @@ class ExperienceJournal:
                 f"{error}; without a copy delete it, and the real episodes in it are played, and "
                 "spent, again"
             ) from error
-        return found if paths else None
+        return list({t.id: t for t in found}.values()) if paths else None
 
     def note(self, trajectory: Trajectory) -> None:
         if self._round is None or trajectory.source is not Source.REAL:

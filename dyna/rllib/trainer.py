@@ -92,9 +92,28 @@ class RLlibTrainer(TokenTrainer):
         super().load_weights(weights)
         self._each(partial(_load_weights, role=self._role, ref=ray.put(dict(weights))))
 
+    def mark(self) -> None:
+        super().mark()
+        self._each(partial(_mark, role=self._role))
+
+    def rewind(self) -> None:
+        super().rewind()
+        self._each(partial(_rewind, role=self._role))
+
+    def unmark(self) -> None:
+        super().unmark()
+        self._each(partial(_unmark, role=self._role))
+
     def freeze_reference(self) -> None:
         self._frozen = True  # The learners hold it; nothing is trained here.
         self._each(partial(_freeze_reference, role=self._role))
+
+    def update_reference(self, rate: float) -> None:
+        self._each(partial(_update_reference, role=self._role, rate=rate))
+
+    def drop_reference(self) -> None:
+        self._frozen = False
+        self._each(partial(_drop_reference, role=self._role))
 
     @property
     def has_reference(self) -> bool:
@@ -175,8 +194,28 @@ def _load_weights(learner: TokenLearner, *, role: str, ref: Any) -> None:
     learner.trainers[role].load_weights(ray.get(ref))
 
 
+def _mark(learner: TokenLearner, *, role: str) -> None:
+    learner.trainers[role].mark()
+
+
+def _rewind(learner: TokenLearner, *, role: str) -> None:
+    learner.trainers[role].rewind()
+
+
+def _unmark(learner: TokenLearner, *, role: str) -> None:
+    learner.trainers[role].unmark()
+
+
 def _freeze_reference(learner: TokenLearner, *, role: str) -> None:
     learner.trainers[role].freeze_reference()
+
+
+def _update_reference(learner: TokenLearner, *, role: str, rate: float) -> None:
+    learner.trainers[role].update_reference(rate)
+
+
+def _drop_reference(learner: TokenLearner, *, role: str) -> None:
+    learner.trainers[role].drop_reference()
 
 
 def _weights(learner: TokenLearner, *, role: str) -> dict[str, Tensor] | None:

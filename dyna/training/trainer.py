@@ -36,10 +36,12 @@ from dyna.training.passes import enable_checkpointing, one_pass
 from dyna.training.penalties import Penalty
 from dyna.training.scoring import score_actions
 from dyna.training.sharding import local, total_norm
+from dyna.training.snapshot import Snapshot
 from dyna.training.tensor_files import TensorFiles, write_tensors
 from dyna.training.weights import (
     check_weights,
     distinct_weights,
+    move_toward,
     published_weights,
     put_weights,
     read_like,
@@ -82,6 +84,7 @@ class TokenTrainer:
         if optimizer.gradient_checkpointing:
             enable_checkpointing(model)
         self._optimizer = MasterAdamW(model, config=optimizer)
+        self._marked: Snapshot | None = None
         self._reference: dict[str, Tensor] | None = None
         """Copies of what is trained, of another moment."""
         if reference is not None:
@@ -181,9 +184,41 @@ class TokenTrainer:
         put_weights(self.model, weights)
         self._optimizer.forget()
 
+    def mark(self) -> None:
+        """Keep this moment in memory, in the place of an earlier one, for `rewind`."""
+        self._marked = Snapshot(self.model, optimizer=self._optimizer, version=self.version)
+
+    def rewind(self) -> None:
+        """Be again what it was at the last `mark`: weights, optimizer and version, to the last bit.
+
+        Raises `RuntimeError` where nothing is marked.
+        """
+        if self._marked is None:
+            raise RuntimeError("the trainer has no moment to go back to; call mark before training")
+        self._marked.put_back(self.model, optimizer=self._optimizer)
+        self.version = self._marked.version
+        self._marked = None
+
+    def unmark(self) -> None:
+        """Let go of what was kept."""
+        self._marked = None
+
     def freeze_reference(self) -> None:
         """From now on `ref_kl` is measured against the weights of this moment."""
         self._reference = _copies(trainable(self.model))
+
+    def update_reference(self, rate: float) -> None:
+        """Move the reference this share, in [0, 1], of the way to the weights of this moment.
+
+        Raises `ValueError` where there is none, and for weights of too few bits to hold an average.
+        """
+        if self._reference is None:
+            raise ValueError("there is no reference to move; call freeze_reference first")
+        move_toward(trainable(self.model), moved=self._reference, rate=rate)
+
+    def drop_reference(self) -> None:
+        """Let its copy of the weights go; samples that weigh a `ref_kl` are refused then."""
+        self._reference = None
 
     @property
     def has_reference(self) -> bool:

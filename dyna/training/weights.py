@@ -109,6 +109,27 @@ def swapped(
 
 
 @torch.no_grad()
+def move_toward(
+    parameters: Mapping[str, Parameter], *, moved: Mapping[str, Tensor], rate: float
+) -> None:
+    """Let `moved` follow the parameters by an exponential moving average, `rate` a step.
+
+    Raises `ValueError` for a rate outside [0, 1], and for weights in less than float32: the small
+    steps of an average would be rounded away.
+    """
+    if not 0.0 <= rate <= 1.0:
+        raise ValueError(f"policy_learner.slow_copy must be in [0, 1], got {rate}")
+    for name, parameter in parameters.items():
+        copy = moved[name]
+        if copy.dtype != torch.float32:
+            raise ValueError(
+                f"policy_learner.slow_copy averages float32 weights, but {name!r} is {copy.dtype}; "
+                "set policy.model.dtype=float32, or slow_copy=0 for a reference that stays"
+            )
+        local(copy).lerp_(local(parameter), rate)
+
+
+@torch.no_grad()
 def _swap(parameters: Mapping[str, Parameter], *, others: Mapping[str, Tensor]) -> None:
     for name, parameter in parameters.items():
         mine, other = local(parameter), local(others[name])

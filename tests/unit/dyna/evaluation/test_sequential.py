@@ -57,9 +57,7 @@ def test_a_model_that_is_exploited_is_found_however_late_it_begins(first_bad: in
     rng = generator(2, "power", first_bad)
     good = [[0.0] * 8 for _ in range(first_bad)]
     found = [
-        gap_evidence(
-            [*good, rng.choice([0.0, 1.0], size=64).tolist()], tolerance=0.1
-        ).refutes(0.01)
+        gap_evidence([*good, rng.choice([0.0, 1.0], size=64).tolist()], tolerance=0.1).refutes(0.01)
         for _ in range(50)
     ]
     assert all(found)
