@@ -22,6 +22,7 @@ from dyna.testing.parts import (
     check_world_model,
     check_world_model_learner,
 )
+from dyna.testing.regularizers import check_regularizer
 from dyna.testing.worlds import (
     WORLD_CHECKS,
     check_step_limit,
@@ -39,6 +40,7 @@ __all__ = [
     "check_env",
     "check_outcome",
     "check_policy",
+    "check_regularizer",
     "check_replay_buffer",
     "check_stateful",
     "check_step_limit",

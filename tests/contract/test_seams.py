@@ -22,6 +22,7 @@ from dyna.testing import (
     check_engine,
     check_env,
     check_policy,
+    check_regularizer,
     check_replay_buffer,
     check_stateful,
     check_world,
@@ -76,6 +77,17 @@ def test_the_tabular_parts_keep_their_seams() -> None:
 @pytest.mark.parametrize("name", sorted(BUILT_IN["replay_buffers"]))
 def test_built_in_buffers_keep_their_seam(name: str) -> None:
     check_replay_buffer(lambda: make_buffer(name))
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN["regularizers"]))
+def test_built_in_regularizers_keep_their_seam(name: str) -> None:
+    needs_adapter = name == "lora_per_experience"
+    check_regularizer(resolve("regularizers", name), lora_rank=4 if needs_adapter else 0)
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN["regularizers"]))
+def test_built_in_regularizers_keep_their_seam_on_an_adapter(name: str) -> None:
+    check_regularizer(resolve("regularizers", name), lora_rank=2)
 
 
 def test_an_engine_without_a_model_keeps_its_seam() -> None:

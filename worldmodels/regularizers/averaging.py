@@ -16,7 +16,7 @@ from dyna.seeding import generator
 from dyna.training.weights import put_weights
 from dyna.types import Metrics, TrainingSample
 from worldmodels.regularizers.losses import mean_loss
-from worldmodels.regularizers.memory import Tensors
+from worldmodels.regularizers.memory import Tensors, num_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,9 @@ class WeightAveraging:
         replayed_weight: float = 0.5,
     ) -> None:
         if not alphas or not all(0.0 <= alpha <= 1.0 for alpha in alphas):
-            raise ValueError(f"averaging alphas must be one or more in [0, 1], got {list(alphas)}")
+            raise ValueError(
+                f"averaging alphas must be one or more numbers in [0, 1], got {list(alphas)}"
+            )
         if not 0.0 < held_share < 1.0:
             raise ValueError(f"averaging held_share must be in (0, 1), got {held_share}")
         if not 0.0 <= replayed_weight <= 1.0:
@@ -53,7 +55,8 @@ class WeightAveraging:
 
     @property
     def num_bytes(self) -> int:
-        return 0
+        """Of the old weights, during the update."""
+        return num_bytes(self._old)
 
     def begin(self, update: ModelUpdate) -> ModelUpdate:
         self._old, self._held = {}, {}
@@ -90,8 +93,7 @@ class WeightAveraging:
         self, samples: Sequence[TrainingSample], *, seed: int
     ) -> tuple[tuple[TrainingSample, ...], tuple[TrainingSample, ...]]:
         """To train on, and held; a sample that was drawn twice is all on one side."""
-        distinct = list({id(sample.token_ids): sample.token_ids for sample in samples}.values())
-        distinct = list(dict.fromkeys(distinct))
+        distinct = list(dict.fromkeys(sample.token_ids for sample in samples))
         order = generator(seed, "averaging").permutation(len(distinct))
         num_held = max(1, round(self._held_share * len(distinct)))
         held = {distinct[place] for place in order[:num_held]}

@@ -36,7 +36,7 @@ class LearningWithoutForgetting:
 
     @property
     def num_bytes(self) -> int:
-        """Of the frozen copy of what is trained, which the trainer holds."""
+        """Of the copy of the live weights that the trainer holds during the update."""
         return self._reference_bytes
 
     def begin(self, update: ModelUpdate) -> ModelUpdate:
@@ -53,6 +53,9 @@ class LearningWithoutForgetting:
         )
 
     def end(self, update: ModelUpdate) -> Metrics:
+        if self._reference_bytes:
+            update.trainer.drop_reference()
+            self._reference_bytes = 0
         num = sum(bool(sample.ref_kl) for sample in (*update.fresh, *update.replayed))
         return {"model/lwf_samples": float(num)}
 

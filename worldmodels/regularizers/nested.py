@@ -34,10 +34,13 @@ class Regularizers:
         return update
 
     def end(self, update: ModelUpdate) -> Metrics:
-        metrics = Metrics()
+        if not self._all:
+            return {}
+        # Before they end: what they hold only while the model is trained counts too.
+        metrics = {"model/regularizer_bytes": float(self.num_bytes)}
         for regularizer in reversed(self._all):
             metrics |= regularizer.end(update)
-        return metrics | {"model/regularizer_bytes": float(self.num_bytes)} if self._all else {}
+        return metrics
 
     def note_verdict(self, accepted: bool) -> None:
         for regularizer in self._all:
