@@ -34,14 +34,23 @@ class SearchOrder(StrEnum):
 
 
 class Expert:
-    """Example: `Expert(ALFWORLD)(context)` is the command to give next."""
+    """Example: `Expert(ALFWORLD)(context)` is the command to give next.
 
-    def __init__(self, vocabulary: Vocabulary, *, order: SearchOrder = SearchOrder.LIKELY) -> None:
+    `locks` are the kinds of receptacle that it knows to be locked."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        order: SearchOrder = SearchOrder.LIKELY,
+        locks: frozenset[str] = frozenset(),
+    ) -> None:
         self.vocabulary = vocabulary
         self.order = order
+        self.locks = locks
 
     def __call__(self, context: Context) -> str:
-        belief = read_transcript(context)
+        belief = read_transcript(context, locks=self.locks)
         if belief.goal is None or not belief.receptacles:
             return "look"
         if belief.goal.family is Family.EXAMINE_IN_LIGHT:

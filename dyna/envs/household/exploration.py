@@ -69,10 +69,9 @@ class NearMiss:
         rng = Random(derive_seed(0, "near_miss", context.task.id, context.episode_id))
         if rng.random() >= self.share:
             return self.expert(context)
-        # Half of the misses are of the kind that a model forgives most readily.
-        miss = Miss.ABSENT if rng.random() < 0.5 else rng.choice(list(Miss))
         belief = read_transcript(context, locks=self.locks)
         goal = belief.goal
+        miss = _draw_miss(goal, rng=rng)
         if goal is not None and miss is Miss.ABSENT:
             return _reach_in_vain(context, belief, goal) or self.expert(context)
         if goal is None or belief.has_missed(goal):

@@ -34,7 +34,8 @@ class HouseholdGame:
     """
 
     __slots__ = (
-        "_at", "_contents", "_held", "_left", "_location", "_opened", "_states", "_tables", "won",
+        "_at", "_contents", "_held", "_left", "_location", "_locked", "_opened", "_states",
+        "_tables", "won",
     )  # fmt: skip
 
     won: bool
@@ -54,6 +55,7 @@ class HouseholdGame:
         self._location = house.start_location
         self._held = -1
         self._opened = [r.opened for r in house.receptacles]
+        self._locked = [r.locked for r in house.receptacles]
         self._contents: list[list[int]] = [[] for _ in house.receptacles]
         self._states = [COOL if o.cooled else 0 for o in house.objects]
         self._at: set[tuple[int, int]] = set()
@@ -85,6 +87,7 @@ class HouseholdGame:
         twin._tables = self._tables
         twin._location, twin._held, twin.won = self._location, self._held, self.won
         twin._opened, twin._states = self._opened.copy(), self._states.copy()
+        twin._locked = self._locked.copy()
         twin._contents = [c.copy() for c in self._contents]
         twin._at, twin._left = self._at.copy(), self._left.copy()
         return twin
@@ -99,6 +102,8 @@ class HouseholdGame:
             commands.append(f"examine {name}")
             if t.openable[r]:
                 commands.append(f"close {name}" if self._opened[r] else f"open {name}")
+            if self._locked[r]:
+                commands.append(f"unlock {name}")
             visible = self._shows(r)
             if held < 0:
                 if visible:
@@ -139,6 +144,9 @@ class HouseholdGame:
 
     def is_open(self, receptacle: int) -> bool:
         return self._opened[receptacle]
+
+    def is_locked(self, receptacle: int) -> bool:
+        return self._locked[receptacle]
 
     def held(self) -> str | None:
         return self._tables.object_names[self._held] if self._held >= 0 else None
@@ -194,8 +202,16 @@ class HouseholdGame:
     def _open(self, r: int, _: int) -> str | None:
         if not self._near(r) or not self._tables.openable[r] or self._opened[r]:
             return None
+        if self._locked[r]:
+            return f"The {self._tables.receptacle_names[r]} is locked."
         self._opened[r] = True
         return f"You open the {self._tables.receptacle_names[r]}. {self._see(r)}"
+
+    def _unlock(self, r: int, _: int) -> str | None:
+        if not self._near(r) or not self._locked[r]:
+            return None
+        self._locked[r] = False
+        return f"You unlock the {self._tables.receptacle_names[r]}."
 
     def _close(self, r: int, _: int) -> str | None:
         if not self._near(r) or not self._tables.openable[r] or not self._opened[r]:
@@ -316,6 +332,7 @@ class HouseholdGame:
         "go": _go,
         "open": _open,
         "close": _close,
+        "unlock": _unlock,
         "take": _take,
         "move": _move,
         "clean": _clean,

@@ -8,6 +8,7 @@ own. No house can therefore be in two splits, whatever seeds and settings made i
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from random import Random
@@ -49,6 +50,9 @@ class HouseSpec:
     goal_naming: str = GoalNaming.INSTANCE.value
     num_layouts: int = 256
     """Layouts per room that tasks share, as ALFWorld's rooms are shared; 0 for no limit."""
+    locked: list[str] = field(default_factory=list[str])
+    """Kinds of receptacle that must be unlocked before they open. A rule, not a thing: the houses,
+    their splits and their keys are those of a world without locks."""
 
     def __post_init__(self) -> None:
         for name in self.families:
@@ -93,6 +97,7 @@ def generate_house(
     if unknown := set(rooms) - vocabulary.rooms.keys():
         known = sorted(vocabulary.rooms)
         raise ValueError(f"rooms has {sorted(unknown)}; {vocabulary.name!r} knows {known}")
+    _check_locks(spec.locked, vocabulary=vocabulary)
     rng = Random(derive_seed(seed, "house", vocabulary.name))
     family = Family(rng.choice(spec.families))
     possible = [room for room in rooms if family in families_of_room(vocabulary, room=room)]
@@ -114,11 +119,24 @@ def generate_house(
         if house is None or (split is not None and split_of(house) != split):
             continue
         if not HouseholdGame(house).won:
-            return house
+            return _lock(house, kinds=spec.locked)
     raise ValueError(
         f"no house of family {family.value!r} in room {room!r} fits {spec}; "
         "allow more receptacles, objects or rooms"
     )
+
+
+def _check_locks(kinds: Sequence[str], *, vocabulary: Vocabulary) -> None:
+    openable = sorted(kind.name for kind in vocabulary.receptacles if kind.openable)
+    if unknown := sorted(set(kinds) - set(openable)):
+        raise ValueError(f"locked has {unknown}; what opens in {vocabulary.name!r} is {openable}")
+
+
+def _lock(house: House, *, kinds: Sequence[str]) -> House:
+    if not kinds:
+        return house
+    receptacles = tuple(replace(r, locked=r.kind in kinds) for r in house.receptacles)
+    return replace(house, receptacles=receptacles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

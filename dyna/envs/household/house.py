@@ -57,6 +57,8 @@ class Receptacle:
     """Where one stands to reach it; receptacles may share one."""
     opened: bool = False
     """At the start."""
+    locked: bool = False
+    """At the start; must be unlocked before it opens. No rule of ALFWorld's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

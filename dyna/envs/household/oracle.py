@@ -138,7 +138,8 @@ class _Plan:
     def _reach(self, r: int) -> str | None:
         receptacle = self.game.house.receptacles[r]
         is_shut = receptacle.openable and not self.game.is_open(r)
-        return self._go(r) or (f"open {receptacle.name}" if is_shut else None)
+        verb = "unlock" if self.game.is_locked(r) else "open"
+        return self._go(r) or (f"{verb} {receptacle.name}" if is_shut else None)
 
 
 __all__ = ["STUCK", "Oracle", "next_command"]

@@ -155,7 +155,7 @@ class HouseTables:
 
 
 _ALONE = frozenset({"look", "inventory", "help"})
-_PLACES = frozenset({"go", "open", "close", "examine"})
+_PLACES = frozenset({"go", "open", "close", "unlock", "examine"})
 _JOINED = {
     "take": " from ",
     "move": " to ",

@@ -22,6 +22,7 @@ _CONTENTS = re.compile(
     rf"(?:On the ({_NAME}), you see|The ({_NAME}) is open\. In it, you see) ([^.]*)\."
 )
 _CLOSED = re.compile(rf"The ({_NAME}) is closed\.")
+_UNLOCK = re.compile(rf"You unlock the ({_NAME})\.")
 _CLOSE = re.compile(rf"You close the ({_NAME})\.")
 _PICK_UP = re.compile(rf"You pick up the ({_NAME}) from the ({_NAME})\.")
 _MOVE = re.compile(rf"You move the ({_NAME}) to the ({_NAME})\.")
@@ -103,6 +104,9 @@ class Belief:
     """What was last known to lie in each receptacle seen into."""
     is_open: dict[str, bool] = field(default_factory=dict[str, bool])
     """Of the openable receptacles met so far."""
+    locks: frozenset[str] = frozenset()
+    """Kinds known to be locked until somebody unlocks them; no text says which."""
+    unlocked: set[str] = field(default_factory=set[str])
     held: str | None = None
     done: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     """(process or `use`, object) seen to happen and not undone."""
@@ -135,10 +139,19 @@ class Belief:
     def is_closed(self, receptacle: str) -> bool:
         return self.is_open.get(receptacle) is False
 
+    def is_locked(self, receptacle: str) -> bool:
+        """As far as is known: what was open once is locked no more."""
+        return (
+            kind_of(receptacle) in self.locks
+            and receptacle not in self.unlocked
+            and receptacle not in self.contents
+        )
 
-def read_transcript(context: Context) -> Belief:
-    """Pure: the same context gives the same belief."""
+
+def read_transcript(context: Context, *, locks: frozenset[str] = frozenset()) -> Belief:
+    """Pure: the same context gives the same belief. `locks` are kinds known to be locked."""
     belief = _read_start(context.start.observation)
+    belief.locks = locks
     for turn in context.turns[: context.length]:
         command, observation = turn.action.command, turn.outcome.observation
         place = command.removeprefix("go to ")
@@ -177,6 +190,8 @@ def _read_observation(belief: Belief, text: str) -> None:
         belief.location = arrive[1]
     if closed := _CLOSED.search(text) or _CLOSE.match(text):
         belief.is_open[closed[1]] = False
+    if unlocked := _UNLOCK.match(text):
+        belief.unlocked.add(unlocked[1])
     if seen := _CONTENTS.search(text):
         place = seen[1] or seen[2]
         belief.contents[place] = _LISTED.findall(seen[3])
@@ -211,7 +226,7 @@ def reach(belief: Belief, *, place: str) -> str | None:
     if step := go(belief, place=place):
         return step
     if belief.is_closed(place):
-        return f"open {place}"
+        return f"unlock {place}" if belief.is_locked(place) else f"open {place}"
     if place != belief.location and place not in belief.is_open and place not in belief.contents:
         return f"examine {place}"  # nobody has arrived there, so it may be shut
     return None

@@ -58,11 +58,13 @@ class HouseholdWorld:
         banner: bool = False,
         seed: int = 0,
         vocabulary: Vocabulary | str = "alfworld",
+        locked: Sequence[str] = (),
     ) -> None:
         """`rooms` empty means all; sizes of 0 mean full-size rooms; `max_turns` of 0 means no limit
         of the world's own; `seed` chooses another set of houses; `banner` keeps ALFWorld's first
         line; `expose_hidden_state=False` leaves the world model what the agent sees; `vocabulary`
-        may be a name, `alfworld` or `invented:<seed>`, as a config has it."""
+        may be a name, `alfworld` or `invented:<seed>`, as a config has it; `locked` names kinds of
+        receptacle that must be unlocked before they open, which no text tells beforehand."""
         EpisodeClock(max_turns=max_turns)  # raises ValueError below 0
         self.spec = HouseSpec(
             num_receptacles=num_receptacles,
@@ -72,6 +74,7 @@ class HouseholdWorld:
             max_per_kind=max_per_kind,
             goal_naming=goal_naming,
             num_layouts=num_layouts,
+            locked=list(locked),
         )
         if isinstance(vocabulary, str):
             vocabulary = vocabulary_named(vocabulary)
@@ -82,10 +85,10 @@ class HouseholdWorld:
         self.banner = banner
         self.seed = seed
         order = SearchOrder.LISTED if num_receptacles else SearchOrder.LIKELY
-        self.expert = Expert(vocabulary, order=order)
-        self.explorer = NoisyExpert(
-            NearMiss(self.expert, vocabulary=vocabulary, share=0.8), vocabulary=vocabulary
-        )
+        locks = frozenset(locked)
+        self.expert = Expert(vocabulary, order=order, locks=locks)
+        near = NearMiss(self.expert, vocabulary=vocabulary, share=0.8, locks=locks)
+        self.explorer = NoisyExpert(near, vocabulary=vocabulary, locks=locks)
         self._params = {**asdict(self.spec), "vocabulary": vocabulary.name}
         self._tasks: dict[str, list[Task]] = {split: [] for split in SPLITS}
         self._seen: dict[str, set[str]] = {split: set() for split in SPLITS}
