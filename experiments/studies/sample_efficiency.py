@@ -12,25 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.progress import track
 
 from dyna.evaluation.intervals import student_t
 from dyna.files import write_json
-from dyna.tracking import read_metrics
 from dyna.types import Metrics
 from experiments.report.sections import write_section
 from experiments.report.study import study_table, write_study_figure
+from experiments.studies.jobs import Job, machine, run_jobs
 
 _README_SECTION = "sample-efficiency"
 _HOUSES_PER_SEED = 500
@@ -39,51 +34,15 @@ _FIRST_TUNING_SEED = 20
 """Seeds from here on are for tuning alone: it never meets the houses of a reported run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One run of one arm."""
-
-    arm: str
-    seed: int
-    settings: tuple[str, ...]
-    """`key=value`, later ones win."""
-    folder: Path
-
-    def run(self) -> Metrics:
-        """Train in a process of its own, or read what an earlier call left; final metrics."""
-        done = self.folder / "done.json"
-        if not done.exists():
-            verb = "resume" if (self.folder / "checkpoints").exists() else "train"
-            command = [sys.executable, "-m", "experiments.cli", verb]
-            command += [str(self.folder)] if verb == "resume" else self._training()
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / "log.txt").open("a", encoding="utf-8") as log:
-                code = subprocess.run(
-                    command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
-                ).returncode
-            if code:
-                raise RuntimeError(f"{self.arm} seed {self.seed} failed; see {log.name}")
-            write_json(done, value=read_metrics(self.folder)[-1][1])
-        return json.loads(done.read_text(encoding="utf-8"))
-
-    def _training(self) -> list[str]:
-        place = [f"seed={self.seed}", f"world.first_task={self.seed * _HOUSES_PER_SEED}"]
-        return [*self.settings, *place, "--run", str(self.folder)]
-
-
 def read_study() -> dict[str, Any]:
     """The study's settings: `config`, `common`, `arms`, `tuning`, `report`."""
     text = files("experiments.studies").joinpath("sample_efficiency.yaml").read_text("utf-8")
     return yaml.safe_load(text)
 
 
-def run_jobs(jobs: Iterable[Job], *, num_parallel: int, console: Console) -> list[Metrics]:
-    jobs = list(jobs)
-    with ThreadPoolExecutor(num_parallel) as pool:
-        results = track(
-            pool.map(Job.run, jobs), total=len(jobs), description="runs", console=console
-        )
-        return list(results)
+def houses(seed: int) -> str:
+    """The train tasks set apart for a seed, as a setting."""
+    return f"world.first_task={seed * _HOUSES_PER_SEED}"
 
 
 def entry(job: Job, metrics: Metrics) -> dict[str, Any]:
@@ -108,7 +67,12 @@ def report(study: Mapping[str, Any], *, seeds: int, output: Path, parallel: int)
         for arm, changes in study["arms"].items()
     }
     jobs = [
-        Job(arm=arm, seed=seed, settings=chosen, folder=output / "runs" / arm / f"seed{seed}")
+        Job(
+            arm=arm,
+            seed=seed,
+            settings=(*chosen, houses(seed)),
+            folder=output / "runs" / arm / f"seed{seed}",
+        )
         for seed in range(1, seeds + 1)
         for arm, chosen in settings.items()
     ]
@@ -124,7 +88,7 @@ def report(study: Mapping[str, Any], *, seeds: int, output: Path, parallel: int)
         for arm in ("filtered_bc", "real_rl")
     }
     result = output / "sample_efficiency.json"
-    config = {"seeds": list(range(1, seeds + 1)), "settings": settings, "machine": _machine()}
+    config = {"seeds": list(range(1, seeds + 1)), "settings": settings, "machine": machine()}
     write_json(result, value={"config": config, "arms": arms, "intervals_apart": verdict})
     figure = output / "sample_efficiency.svg"
     write_study_figure(result, figure)
@@ -144,7 +108,7 @@ def tune(study: Mapping[str, Any], *, arm: str, seeds: int, output: Path, parall
             Job(
                 arm=arm,
                 seed=_FIRST_TUNING_SEED + seed,
-                settings=chosen,
+                settings=(*chosen, houses(_FIRST_TUNING_SEED + seed)),
                 folder=folder / f"seed{seed}",
             )
             for seed in range(seeds)
@@ -182,10 +146,6 @@ def readme_text(result: Path, *, figure: Path) -> str:
 def write_between_markers(path: Path, *, text: str) -> None:
     """Replace what stands between the markers; a file without them is left alone."""
     write_section(path, name=_README_SECTION, text=text)
-
-
-def _machine() -> str:
-    return f"{os.cpu_count()} CPU cores, one thread per run"
 
 
 def main() -> None:
