@@ -7,24 +7,29 @@ what was shown is not forgotten while the policy practices.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents import mismatch
 from agents.algorithms.filtered_bc import FilteredBC
+from agents.demonstrations import Demonstrations
 from dyna.config import PolicyLearnerConfig
 from dyna.protocols import Algorithm
 from dyna.rendering import Renderer
-from dyna.seeding import derive_seed, generator
+from dyna.seeding import derive_seed
+from dyna.starts import skill_of
+from dyna.training.tensor_files import TensorFiles, write_tensors
 from dyna.training.trainer import TokenTrainer
+from dyna.training.weights import distinct_weights
 from dyna.types import Credit, Metrics, TrainingSample, Trajectory, TrajectoryGroup
 
-_FORMAT = "dyna-policy-learner-1"
-_DEMONSTRATION_SHARE = 0.25
-"""Demonstrations drawn for an update, as a share of its other samples; enough to hold the start,
-few enough to cost little."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_FORMAT = "dyna-policy-learner-2"
+_KEPT = "kept"
 
 
 class LLMPolicyLearner:
@@ -52,6 +57,8 @@ class LLMPolicyLearner:
         self._on_step = on_step
         self._num_updates = 0
         self._demonstrations, _ = self._clone_samples(demonstrations)
+        self._kept: dict[str, Tensor] | None = None
+        """Weights to go back to."""
         if config.ref_kl and not trainer.has_reference:
             trainer.freeze_reference()
 
@@ -60,12 +67,12 @@ class LLMPolicyLearner:
         return self.trainer.version
 
     def imitate(self, demonstrations: Sequence[Trajectory]) -> Metrics:
-        """Clone the successful ones, and remember them for later updates.
+        """Clone the successful ones, and remember them, and only them, for later updates.
 
         Afterwards the KL of later updates is measured against the weights that cloning ended with.
         """
-        samples, dropped = self._clone_samples(demonstrations)
-        self._demonstrations = samples
+        self._demonstrations, dropped = self._clone_samples(demonstrations)
+        samples = [s for own in self._demonstrations.by_skill.values() for s in own]
         metrics = self._prefixed(
             "policy/imitation_",
             self.trainer.train(
@@ -107,7 +114,11 @@ class LLMPolicyLearner:
         # Beside credit that clones already, demonstrations weigh relative to it, within one stream.
         weight = self._config.demonstration_weight
         clones = any(credit.ce for credit in credits)
-        shown = self._draw_demonstrations(len(samples)) if weight else []
+        shown: list[TrainingSample] = []
+        if weight:
+            shown = self._demonstrations.draw(
+                len(samples), seed=self._seed, update=self._num_updates
+            )
         if clones:
             shown = [replace(s, ce=tuple(weight * value for value in s.ce)) for s in shown]
         metrics = self.trainer.train(
@@ -118,16 +129,33 @@ class LLMPolicyLearner:
             on_step=self._on_step,
         )
         self._num_updates += 1
+        if self._config.ref_kl and self._config.slow_copy:
+            self.trainer.update_reference(self._config.slow_copy)
         counts["policy/demonstrations"] = float(len(shown))
         counts["policy/version"] = float(self.version)
         return self._prefixed("policy/", metrics) | counts
 
+    def keep_weights(self) -> None:
+        """Hold on to a copy of the weights of this moment."""
+        distinct = distinct_weights(self.trainer.model)
+        self._kept = {n: t.cpu() for n, t in self.trainer.weights().items() if n in distinct}
+
+    def restore_weights(self) -> None:
+        """Go back to the copy; the version grows. Raises `ValueError` where there is none."""
+        if self._kept is None:
+            raise ValueError("no weights were kept to go back to; call keep_weights first")
+        self.trainer.load_weights(self._kept)
+        self.trainer.version += 1
+
     def save(self, folder: str) -> None:
         self.trainer.save(str(Path(folder) / "trainer"))
+        if self._kept is not None:
+            write_tensors(Path(folder) / f"{_KEPT}.safetensors", tensors=self._kept)
         state = {
             "format": _FORMAT,
             "num_updates": self._num_updates,
-            "demonstrations": [asdict(sample) for sample in self._demonstrations],
+            "has_kept": self._kept is not None,
+            "demonstrations": self._demonstrations.to_json(),
         }
         (Path(folder) / "learner.json").write_text(json.dumps(state), encoding="utf-8")
 
@@ -136,28 +164,27 @@ class LLMPolicyLearner:
         path = Path(folder) / "learner.json"
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
-            demonstrations = [
-                TrainingSample(**{name: tuple(values) for name, values in entry.items()})
-                for entry in state["demonstrations"]
-            ]
-            num_updates = int(state["num_updates"])
+            if state["format"] != _FORMAT:
+                raise ValueError(f"its format must be {_FORMAT!r}, got {state['format']!r}")
+            demonstrations = Demonstrations.from_json(state["demonstrations"])
+            num_updates, has_kept = int(state["num_updates"]), bool(state["has_kept"])
         except FileNotFoundError as error:
             raise ValueError(f"{str(path)!r} does not exist: no learner was saved there") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{str(path)!r} is damaged ({error}); restore an older one") from error
-        if state.get("format") != _FORMAT:
-            raise ValueError(
-                f"{str(path)!r} must have format {_FORMAT!r}, got {state.get('format')!r}"
-            )
+        kept = TensorFiles(Path(folder), _KEPT).read_all() if has_kept else None
         self.trainer.load(str(Path(folder) / "trainer"))
         self._demonstrations = demonstrations
         self._num_updates = num_updates
+        self._kept = kept
 
-    def _clone_samples(
-        self, demonstrations: Sequence[Trajectory]
-    ) -> tuple[list[TrainingSample], int]:
+    def _clone_samples(self, demonstrations: Sequence[Trajectory]) -> tuple[Demonstrations, int]:
         groups = [TrajectoryGroup(task=t.task, trajectories=(t,)) for t in demonstrations]
-        return self._samples(FilteredBC()(groups))
+        credits = FilteredBC()(groups)
+        made = [(self._renderer.policy_sample(c), skill_of(c.trajectory.task)) for c in credits]
+        fitting = [(sample, skill) for sample, skill in made if sample is not None]
+        shown = Demonstrations.of([s for s, _ in fitting], skills=[skill for _, skill in fitting])
+        return shown, len(made) - len(fitting)
 
     def _samples(self, credits: Sequence[Credit]) -> tuple[list[TrainingSample], int]:
         """Samples that fit the context, and how many did not."""
@@ -171,14 +198,6 @@ class LLMPolicyLearner:
         samples = mismatch.probe(self._samples(silent)[0], max_tokens=mismatch.WATCH_TOKENS)
         learner = self.trainer.log_probs(samples)
         return mismatch.gap_metrics(mismatch.measure_gap(samples, learner=learner))
-
-    def _draw_demonstrations(self, num_samples: int) -> list[TrainingSample]:
-        if not self._demonstrations:
-            return []
-        num = min(len(self._demonstrations), math.ceil(_DEMONSTRATION_SHARE * num_samples))
-        rng = generator(self._seed, "demonstrations", self._num_updates)
-        chosen = rng.choice(len(self._demonstrations), size=num, replace=False)
-        return [self._demonstrations[int(index)] for index in chosen]
 
     @staticmethod
     def _prefixed(prefix: str, metrics: Metrics) -> Metrics:

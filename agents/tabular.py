@@ -21,7 +21,7 @@ from dyna.types import (
     TrajectoryGroup,
 )
 
-_FORMAT = "dyna-tabular-policy-1"
+_FORMAT = "dyna-tabular-policy-2"
 _UNKNOWN = (StopReason.UNTRUSTED, StopReason.UNPARSEABLE)
 
 
@@ -50,6 +50,7 @@ class TabularPolicy:
         self._discount = discount
         self._values: dict[str, dict[str, float]] = {}
         """State -> command -> Q, for every command known to be possible there."""
+        self._kept: dict[str, dict[str, float]] | None = None
 
     async def act(self, context: Context) -> Action:
         """Raises `LookupError` in a state whose commands were never listed."""
@@ -123,10 +124,27 @@ class TabularPolicy:
             for command in commands:
                 values.setdefault(command, 0.0)
 
+    def keep_weights(self) -> None:
+        """Hold on to a copy of the table of this moment."""
+        self._kept = {state: dict(values) for state, values in self._values.items()}
+
+    def restore_weights(self) -> None:
+        """Go back to the copy; states met since then are new again. Raises `ValueError` where
+        there is none."""
+        if self._kept is None:
+            raise ValueError("no table was kept to go back to; call keep_weights first")
+        self._values = {state: dict(values) for state, values in self._kept.items()}
+        self.version += 1
+
     def save(self, folder: str) -> None:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        content = {"format": _FORMAT, "version": self.version, "values": self._values}
+        content = {
+            "format": _FORMAT,
+            "version": self.version,
+            "values": self._values,
+            "kept": self._kept,
+        }
         write_json(path / "table.json", value=content)
 
     def load(self, folder: str) -> None:
@@ -136,15 +154,18 @@ class TabularPolicy:
         try:
             if content["format"] != _FORMAT:
                 raise ValueError(f"its format is {content['format']!r}")
-            values = {
-                s: {c: float(q) for c, q in row.items()} for s, row in content["values"].items()
-            }
+            values = _table(content["values"])
+            kept = None if content["kept"] is None else _table(content["kept"])
             version = int(content["version"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{str(path)!r} is no saved tabular policy ({error!r}); restore an older one"
             ) from error
-        self._values, self.version = values, version
+        self._values, self._kept, self.version = values, kept, version
+
+
+def _table(values: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    return {s: {c: float(q) for c, q in row.items()} for s, row in values.items()}
 
 
 __all__ = ["TabularPolicy"]

@@ -37,12 +37,13 @@ def draw_starts(
     drawn = draw_real(replay, num=_OVERSAMPLING * num, max_turns=max_turns)
     by_skill = group_by_skill(drawn)
     skills = sorted(by_skill)
-    order = generator(seed, "starts", round).permutation(len(skills)).tolist()
-    turns = [skills[place] for place in order]
-    return [
-        by_skill[turns[k % len(turns)]][(k // len(turns)) % len(by_skill[turns[k % len(turns)]])]
-        for k in range(num if turns else 0)
-    ]
+    order: list[int] = generator(seed, "starts", round).permutation(len(skills)).tolist()
+    turns = [by_skill[skills[place]] for place in order]
+    starts: list[Trajectory] = []
+    for k in range(num if turns else 0):
+        own = turns[k % len(turns)]
+        starts.append(own[(k // len(turns)) % len(own)])
+    return starts
 
 
 def draw_real(replay: ReplayBuffer, *, num: int, max_turns: int) -> list[Trajectory]:
