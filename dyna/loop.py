@@ -19,6 +19,7 @@ from dyna.imagination import Dream, plan_dreams
 from dyna.ledger import Ledger
 from dyna.protocols import (
     HasExperiences,
+    HasMemory,
     HasVariations,
     PolicyLearner,
     ReplayBuffer,
@@ -160,7 +161,7 @@ class DynaLoop:
             if round == last_round or self._is_measured(round):
                 with self._phase("evaluate"):
                     metrics |= self.evaluator.evaluate(round)
-            yield round, metrics | self.ledger.metrics()
+            yield round, metrics | self._memory() | self.ledger.metrics()
 
     def play_opening(self, round: int = 0) -> tuple[list[Trajectory], Metrics]:
         """The real episodes before anything is learned: demonstrations and exploration."""
@@ -354,6 +355,15 @@ class DynaLoop:
             return real.demonstrations
         per_round = real.episodes_per_round // real.group_size
         return real.demonstrations + real.explorations + (place.round - 1) * per_round
+
+    def _memory(self) -> Metrics:
+        """What is kept of the past, wherever it is kept; nothing where nobody tells."""
+        held = [
+            part.num_bytes
+            for part in (self.replay, self.model_learner, self.policy_learner)
+            if isinstance(part, HasMemory)
+        ]
+        return {"real/memory_bytes": float(sum(held))} if held else {}
 
     def _is_measured(self, round: int) -> bool:
         """Every experience of a stream is measured at the end of each; a run of one world, every

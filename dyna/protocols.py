@@ -172,6 +172,16 @@ class HasExperiences(Protocol):
 
 
 @runtime_checkable
+class HasMemory(Protocol):
+    """A buffer or learner that keeps some of the past."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of real experience that it holds."""
+        ...
+
+
+@runtime_checkable
 class HasScores(Protocol):
     """A buffer that keeps or draws by what the model makes of what it holds."""
 
@@ -371,6 +381,7 @@ __all__ = [
     "HasExperiences",
     "HasExpert",
     "HasExplorer",
+    "HasMemory",
     "HasGradients",
     "HasScores",
     "HasSplits",
