@@ -64,9 +64,7 @@ class Job:
             return
         begun: list[str] = read_json(path)
         if begun != list(self.settings):
-            lines = difflib.unified_diff(
-                begun, self.settings, "begun with", "now", n=0, lineterm=""
-            )
+            changes = difflib.unified_diff(begun, self.settings, "begun with", "now", n=0)
             raise ChangedStudyError(
                 f"{self.folder} was begun with other settings; delete it to run it anew, or go "
                 "back to them:\n" + "\n".join(line.rstrip() for line in changes)

@@ -1,1 +1,1 @@
-"""Studies of continual learning: chains of experiences, and what keeps old skills in both models."""
+"""Studies of continual learning: chains of experiences, and what keeps old skills alive."""
