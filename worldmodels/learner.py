@@ -2,12 +2,12 @@
 
 Each update fine-tunes on fresh episodes mixed with replayed ones, then asks the gate. Whether an
 episode is held out follows from its id alone, so what the gate asks about is never trained on, in
-no round, out of no buffer. A refused candidate is dropped: training goes on from the live weights.
+no round, out of no buffer. After a refusal all is as it was: weights, optimizer, what the buffer
+was told.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,24 +15,21 @@ from typing import TYPE_CHECKING
 from dyna.config import WorldModelLearnerConfig
 from dyna.evaluation.fidelity import TurnScore
 from dyna.files import read_json, write_json
-from dyna.protocols import HasScores, ModelUpdate, Regularizer, ReplayBuffer
+from dyna.protocols import HasTargets, ModelUpdate, Regularizer, ReplayBuffer
 from dyna.rendering import Renderer
-from dyna.replay.parquet import read_trajectories, write_trajectories
 from dyna.seeding import derive_seed, generator
 from dyna.training.trainer import TokenTrainer
 from dyna.types import Metrics, Source, TrainingSample, Trajectory
-from worldmodels.gate import GateVerdict, judge
+from worldmodels.candidates import Gate
+from worldmodels.gate import GateVerdict
+from worldmodels.noting import note_all
 from worldmodels.regularizers import Regularizers
 from worldmodels.scoring import score_turns
-from worldmodels.surprise import surprise
+from worldmodels.targets import with_targets
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_log = logging.getLogger(__name__)
-
-_MAX_HELD_OUT = 256
-"""Episodes kept for the gate; beyond that a uniform sample of all that were held out."""
 _MAX_DRAWS = 8
 """Times the buffer is asked before fewer replayed turns than wanted are taken."""
 
@@ -60,11 +57,6 @@ class LLMWorldModelLearner:
             raise ValueError(
                 f"world_model_learner.replay_ratio must be in [0, 1), got {config.replay_ratio}"
             )
-        if not 0.0 <= config.gate.holdout_fraction < 1.0:
-            raise ValueError(
-                "world_model_learner.gate.holdout_fraction must be in [0, 1), "
-                f"got {config.gate.holdout_fraction}"
-            )
         self.version = trainer.version
         """Of the live weights."""
         self.on_step = on_step
@@ -76,10 +68,9 @@ class LLMWorldModelLearner:
         self._regularizers = Regularizers(regularizers)
         self._sources = {Source.REAL, *([Source.REHEARSED] if rehearsed else [])}
         self._num_updates = 0
-        self._num_refused = 0
         self._opens = True
         """The next update is the first of its experience."""
-        self._held_out: list[Trajectory] = []
+        self.gate = Gate(config.gate, seed=seed)
 
     def live_weights(self) -> dict[str, Tensor]:
         """Copies of the live model's weights, for an engine to load."""
@@ -87,8 +78,12 @@ class LLMWorldModelLearner:
 
     def is_held_out(self, trajectory: Trajectory) -> bool:
         """Whether the episode belongs to the gate, now and for ever."""
-        gate = self._config.gate
-        return gate.enabled and self._rank(trajectory) < gate.holdout_fraction
+        return trajectory.source is Source.REAL and self.gate.held_out.belongs(trajectory)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the episodes that the gate holds out."""
+        return self.gate.num_bytes
 
     def begin_experience(self, name: str) -> None:
         """The next update is the first on the experience `name`."""
@@ -108,28 +103,39 @@ class LLMWorldModelLearner:
         if self._config.frozen_after_first and self._num_updates:
             return self._report(trained=False)
         if not training:
-            self._hold_out(held_out)
+            self.gate.held_out.add(held_out)
             return self._report(trained=False)
         is_first = self._num_updates == 0
         epochs = self._config.first_epochs if self._opens else self._config.epochs
         self._opens = False
         replayed = [] if is_first else self._draw(training, replay=replay, epochs=epochs)
-        verdict, metrics = self._train_and_judge(training, replayed=replayed, epochs=epochs)
+        verdict, metrics = self._train_and_judge(
+            training, replay=replay, replayed=replayed, held_out=held_out, epochs=epochs
+        )
         self._num_updates += 1
-        self._hold_out(held_out)
-        if isinstance(replay, HasScores):
-            replay.note_scores(self._surprise([*training, *replayed]))
+        # Kept for the gates of later rounds: a round is judged on those before it.
+        self.gate.held_out.add(held_out)
+        if verdict.accepted:
+            self._note([*training, *replayed], replay=replay)
         metrics["model/fresh_turns"] = float(_num_turns(training))
         metrics["model/replayed_turns"] = float(_num_turns(replayed))
-        return metrics | _of_verdict(verdict) | self._report(trained=True)
+        return metrics | self.gate.metrics(verdict) | self._report(trained=True)
 
     def _train_and_judge(
-        self, training: Sequence[Trajectory], *, replayed: Sequence[Trajectory], epochs: float
+        self,
+        training: Sequence[Trajectory],
+        *,
+        replay: ReplayBuffer,
+        replayed: Sequence[Trajectory],
+        held_out: Sequence[Trajectory],
+        epochs: float,
     ) -> tuple[GateVerdict, Metrics]:
-        live = self._trainer.weights()
-        before = self._score_held_out()
+        questions = self.gate.questions(held_out)
+        before = self._score(questions)
+        if self._config.gate.enabled:
+            self._trainer.mark()
         seed = derive_seed(self._seed, "update", self._num_updates)
-        update, num_too_long = self._prepare(training, replayed=replayed, seed=seed)
+        update, num_too_long = self._prepare(training, replay=replay, replayed=replayed, seed=seed)
         update = self._regularizers.begin(update)
         trained = self._trainer.train(
             _all_passes(update, epochs=epochs),
@@ -139,22 +145,16 @@ class LLMWorldModelLearner:
             on_step=self.on_step,
         )
         guarded = self._regularizers.end(update)
-        verdict = judge(before, new=self._score_held_out(), config=self._config.gate)
+        number = self._num_updates
+        verdict = self.gate.judge(
+            before, new=self._score(questions), questions=questions, update=number
+        )
         if verdict.accepted:
             self.version = self._trainer.version
+            self._trainer.unmark()
         else:
-            self._num_refused += 1
-            self._trainer.load_weights(live)
-            _log.warning(
-                "the world model of update %d was refused: exact match on %d old turns fell "
-                "from %.3f to %.3f (%d lost, %d gained)",
-                self._num_updates,
-                verdict.num_turns,
-                verdict.old_em,
-                verdict.new_em,
-                verdict.lost,
-                verdict.gained,
-            )
+            self.gate.refuse(self._trainer.model, verdict=verdict, update=number)
+            self._trainer.rewind()
         self._regularizers.note_verdict(verdict.accepted)
         metrics = {
             f"model/{name}": trained[name] for name in _REPORTED if name in trained
@@ -162,11 +162,16 @@ class LLMWorldModelLearner:
         return verdict, metrics | {"model/too_long_episodes": float(num_too_long)}
 
     def _prepare(
-        self, training: Sequence[Trajectory], *, replayed: Sequence[Trajectory], seed: int
+        self,
+        training: Sequence[Trajectory],
+        *,
+        replay: ReplayBuffer,
+        replayed: Sequence[Trajectory],
+        seed: int,
     ) -> tuple[ModelUpdate, int]:
         """What is trained on, and how many episodes are not, for they do not fit the context."""
         fresh, too_long = self._render(training)
-        old, old_too_long = self._render(replayed)
+        old, old_too_long = self._render(replayed, replay=replay)
         update = ModelUpdate(
             trainer=self._trainer,
             fresh=tuple(fresh),
@@ -176,13 +181,21 @@ class LLMWorldModelLearner:
         )
         return update, too_long + old_too_long
 
-    def _render(self, trajectories: Sequence[Trajectory]) -> tuple[list[TrainingSample], int]:
-        """Samples, and how many episodes do not fit the context."""
+    def _render(
+        self, trajectories: Sequence[Trajectory], *, replay: ReplayBuffer | None = None
+    ) -> tuple[list[TrainingSample], int]:
+        """Samples, with what `replay` stored of them, and how many do not fit the context."""
         rendered = [
             self._renderer.model_sample(t, use_hidden_state=self._use_hidden_state)
             for t in trajectories
         ]
-        samples = [sample for sample in rendered if sample is not None]
+        samples = [
+            with_targets(sample, id=t.id, replay=replay)
+            if isinstance(replay, HasTargets)
+            else sample
+            for t, sample in zip(trajectories, rendered, strict=True)
+            if sample is not None
+        ]
         return samples, len(rendered) - len(samples)
 
     def _draw(
@@ -205,35 +218,25 @@ class LLMWorldModelLearner:
                     drawn.append(trajectory)
         return drawn
 
-    def _score_held_out(self) -> list[TurnScore]:
-        if not self._config.gate.enabled or not self._held_out:
+    def _score(self, trajectories: Sequence[Trajectory]) -> list[TurnScore]:
+        if not trajectories:
             return []
         return score_turns(
             self._trainer.model,
             self._renderer,
-            self._held_out,
+            trajectories,
             use_hidden_state=self._use_hidden_state,
         )
 
-    def _surprise(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
-        """The live model's loss on each, for a buffer that keeps or draws by it."""
-        return surprise(
-            self._trainer.model,
-            self._renderer,
-            {t.id: t for t in trajectories}.values(),
+    def _note(self, trajectories: Sequence[Trajectory], *, replay: ReplayBuffer) -> None:
+        """What the live model makes of each, for a buffer that keeps or draws by it."""
+        note_all(
+            replay,
+            model=self._trainer.model,
+            renderer=self._renderer,
+            trajectories=trajectories,
             use_hidden_state=self._use_hidden_state,
         )
-
-    def _hold_out(self, trajectories: Sequence[Trajectory]) -> None:
-        """Keep them for the gates of later rounds: a round is judged on those before it."""
-        known = {t.id for t in self._held_out}
-        self._held_out += [t for t in trajectories if t.id not in known]
-        if len(self._held_out) > _MAX_HELD_OUT:
-            self._held_out = sorted(self._held_out, key=self._rank)[:_MAX_HELD_OUT]
-
-    def _rank(self, trajectory: Trajectory) -> float:
-        """Uniform in [0, 1), from the seed and the episode's id alone."""
-        return derive_seed(self._seed, "holdout", trajectory.id) / 2**63
 
     def _check_sources(self, trajectories: Sequence[Trajectory]) -> None:
         for trajectory in trajectories:
@@ -248,22 +251,19 @@ class LLMWorldModelLearner:
             "model/updated": float(trained),
             "model/version": float(self.version),
             "model/updates": float(self._num_updates),
-            "model/refused_updates": float(self._num_refused),
-            "model/held_out_episodes": float(len(self._held_out)),
+            "model/refused_updates": float(self.gate.num_refused),
+            "model/held_out_episodes": float(len(self.gate.held_out)),
+            "model/held_out_bytes": float(self.gate.num_bytes),
         }
 
     def save(self, folder: str) -> None:
-        """Write the live weights with their optimizer, the held-out episodes and the counts."""
+        """Write the live weights with their optimizer, what the gate holds, and the counts."""
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         self._trainer.save(str(path / "trainer"))
-        write_trajectories(path / "held_out.parquet", self._held_out)
+        self.gate.save(str(path / "gate"))
         self._regularizers.save(str(path / "regularizers"))
-        state = {
-            "version": self.version,
-            "num_updates": self._num_updates,
-            "num_refused": self._num_refused,
-        }
+        state = {"version": self.version, "num_updates": self._num_updates}
         write_json(path / "learner.json", value=state)
 
     def load(self, folder: str) -> None:
@@ -274,12 +274,11 @@ class LLMWorldModelLearner:
         path = Path(folder)
         state = _read_state(path / "learner.json")
         self._trainer.load(str(path / "trainer"))
-        self._held_out = list(read_trajectories(path / "held_out.parquet"))
+        self.gate.load(str(path / "gate"))
         self._regularizers.load(str(path / "regularizers"))
         self.version = state["version"]
         self._num_updates = state["num_updates"]
         self._opens = self._num_updates == 0
-        self._num_refused = state["num_refused"]
 
 
 _REPORTED = ("loss_ce", "grad_norm", "optimizer_steps", "trained_tokens", "padding_waste")
@@ -293,20 +292,6 @@ def _all_passes(update: ModelUpdate, *, epochs: float) -> list[TrainingSample]:
     return [*update.fresh * int(whole), *(update.fresh[i] for i in order), *update.replayed]
 
 
-def _of_verdict(verdict: GateVerdict) -> Metrics:
-    metrics = {
-        "model/gate_accepted": float(verdict.accepted),
-        "model/gate_abstained": float(verdict.abstained),
-        "model/gate_turns": float(verdict.num_turns),
-    }
-    if verdict.num_turns:
-        metrics["model/gate_em_live"] = verdict.old_em
-        metrics["model/gate_em_candidate"] = verdict.new_em
-        metrics["model/gate_lost_turns"] = float(verdict.lost)
-        metrics["model/gate_gained_turns"] = float(verdict.gained)
-    return metrics
-
-
 def _num_turns(trajectories: Sequence[Trajectory]) -> int:
     return sum(len(t.turns) for t in trajectories)
 
@@ -314,7 +299,7 @@ def _num_turns(trajectories: Sequence[Trajectory]) -> int:
 def _read_state(path: Path) -> dict[str, int]:
     state = read_json(path)
     try:
-        return {name: int(state[name]) for name in ("version", "num_updates", "num_refused")}
+        return {name: int(state[name]) for name in ("version", "num_updates")}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{str(path)!r} is no state of a world-model learner ({error!r}); restore an older one"

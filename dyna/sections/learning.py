@@ -94,7 +94,7 @@ class GateConfig:
     chosen."""
     holdout_fraction: float = 0.1
     """Share of each round's real episodes kept out of training, for ever, for this check."""
-    max_bytes: int = 4 * 2**20
+    max_bytes: int = 256 * 2**10
     """Bytes of held-out episodes kept at most, shared equally by the experiences."""
     min_turns: int = 50
     """An experience with fewer held-out turns is judged together with others of its size; where

@@ -124,7 +124,7 @@ def test_override_values_are_read_as_yaml() -> None:
         ("rouns=3", "unknown key `rouns`; did you mean `rounds`?"),
         ("horizon=3", "did you mean `imagination.horizon`?"),
         ("imagination.horizn=3", "unknown key `imagination.horizn`; did you mean `imagination.hor"),
-        ("world_model.gate.max_drop=1", "did you mean `world_model_learner.gate`?"),
+        ("world_model.gate.margin=1", "did you mean `world_model_learner.gate`?"),
         ("rounds.x=3", "`rounds`"),
         ("zzz=1", "unknown key `zzz`; valid here: name, seed"),
         ("rounds=x", "`rounds` must be a whole number, got 'x'"),

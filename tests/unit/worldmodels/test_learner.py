@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,13 +14,16 @@ import torch
 from dyna.config import GateConfig, WorldModelLearnerConfig
 from dyna.protocols import WorldModelLearner
 from dyna.replay import PrioritizedBuffer, ReservoirBuffer
+from dyna.training.tensor_files import TensorFiles
 from dyna.types import Source, StopReason, Trajectory
 from tests.unit.worldmodels.corridor_text import OPTIMIZER, episodes, make_renderer, make_trainer
+from worldmodels.candidates import WEIGHTS, Gate
+from worldmodels.gate import GateVerdict
 from worldmodels.learner import LLMWorldModelLearner
 from worldmodels.scoring import score_turns
 
 RENDERER = make_renderer()
-GATE = GateConfig(holdout_fraction=0.3, min_turns=10, max_drop=0.02)
+GATE = GateConfig(holdout_fraction=0.3, min_turns=10, margin=0.02)
 CONFIG = WorldModelLearnerConfig(
     optimizer=OPTIMIZER, first_epochs=6.0, epochs=1.0, replay_ratio=0.5, gate=GATE
 )
@@ -166,6 +171,89 @@ def test_the_gate_refuses_a_model_that_forgot_and_the_live_one_stays() -> None:
     assert metrics["model/gate_accepted"] == 0.0 and metrics["model/refused_updates"] == 1.0
     assert metrics["model/gate_em_candidate"] < metrics["model/gate_em_live"] - 0.02
     assert equal(live, learner.live_weights()) and learner.version == version
+
+
+def test_a_refused_update_leaves_no_trace_but_the_count(tmp_path: Path) -> None:
+    learner = make_learner(replace(CONFIG, first_epochs=20.0, replay_ratio=0.0, epochs=10.0))
+    old = episodes(40)
+    replay = PrioritizedBuffer(max_transitions=10_000, max_bytes=2**22, alpha=1.0)
+    for trajectory in old:
+        replay.add(trajectory)
+    learner.update(old, replay)
+    learner.gate.folder = tmp_path / "refused"
+    learner.save(str(tmp_path / "before"))
+    replay.save(str(tmp_path / "replay_before"))
+    metrics = learner.update(_swapped(episodes(10, name="lies")), replay)
+    assert metrics["model/gate_accepted"] == 0.0
+    learner.save(str(tmp_path / "after"))
+    replay.save(str(tmp_path / "replay_after"))
+    for name in ("weights.safetensors", "optimizer.safetensors", "trainer.json"):
+        before, after = (tmp_path / when / "trainer" / name for when in ("before", "after"))
+        assert before.read_bytes() == after.read_bytes()
+    assert (tmp_path / "replay_before" / "buffer.json").read_bytes() == (
+        tmp_path / "replay_after" / "buffer.json"
+    ).read_bytes()
+    assert json.loads((tmp_path / "after" / "gate" / "gate.json").read_text())["num_refused"] == 1
+    verdict = json.loads((tmp_path / "refused" / "update_000001" / "verdict.json").read_text())
+    assert not verdict["accepted"] and verdict["experiences"][0]["p_worse"] < 0.05
+    refused = TensorFiles(tmp_path / "refused" / "update_000001", "weights").read_all()
+    live = learner.live_weights()
+    assert refused.keys() <= live.keys()
+    assert any(not torch.equal(refused[name], live[name]) for name in refused)
+
+
+def test_of_refused_models_the_newest_are_kept_and_every_verdict(tmp_path: Path) -> None:
+    gate = Gate(replace(GATE, keep_refused=2), seed=0)
+    gate.folder = tmp_path
+    model = make_trainer(RENDERER).model
+
+    def kept(name: str) -> list[int]:
+        return sorted(
+            int(path.parent.name.removeprefix("update_")) for path in tmp_path.rglob(name)
+        )
+
+    for number in (1, 4, 7):
+        gate.refuse(model, verdict=GateVerdict(), update=number)
+    assert gate.num_refused == 3
+    assert kept("verdict.json") == [1, 4, 7] and kept(WEIGHTS) == [4, 7]
+    gate.refuse(model, verdict=GateVerdict(), update=4)  # after a way back: 7 never was
+    assert kept("verdict.json") == [1, 4] and kept(WEIGHTS) == [4]
+
+
+def test_what_keeps_happening_becomes_the_past() -> None:
+    """A world that changed for good is refused at first, then learned."""
+    config = replace(CONFIG, first_epochs=20.0, replay_ratio=0.0, epochs=10.0)
+    learner = make_learner(config)
+    learner.update(episodes(40), buffer())
+    accepted = [
+        learner.update(_swapped(episodes(40, name=f"new{day}")), buffer())["model/gate_accepted"]
+        for day in range(3)
+    ]
+    assert accepted[0] == 0.0 and accepted[-1] == 1.0
+
+
+def test_the_verdict_is_told_for_each_experience() -> None:
+    learner = make_learner()
+    old = episodes(40)
+    learner.update(old, buffer(old))
+    metrics = learner.update(episodes(20, name="more"), buffer(old))
+    assert metrics["model/gate/corridor/corridor/accepted"] == 1.0
+    assert metrics["model/gate/corridor/corridor/turns"] == metrics["model/gate_turns"]
+    assert 0.0 <= metrics["model/gate/corridor/corridor/p_worse"] <= 1.0
+    assert metrics["model/held_out_bytes"] == learner.gate.num_bytes > 0
+
+
+def test_fresh_turns_recheck_what_wins_on_old_ones() -> None:
+    """A candidate that unlearned the fresh episodes' world passes on the others and is refused."""
+    learner = make_learner(replace(CONFIG, first_epochs=20.0))
+    held_out = [t for t in episodes(60, name="new") if learner.is_held_out(t)]
+    old = score_turns(learner._trainer.model, RENDERER, held_out, use_hidden_state=True)
+    good = [replace(score, exact=True) for score in old]
+    bad = [replace(score, exact=False) for score in old]
+    judge = partial(learner.gate.judge, questions=held_out, update=1)
+    assert learner.gate.questions(held_out) == held_out
+    assert not judge(good, new=bad).accepted and judge(good, new=bad).abstained
+    assert judge(bad, new=good).accepted
 
 
 def _swapped(trajectories: Sequence[Trajectory]) -> list[Trajectory]:

@@ -10,16 +10,13 @@ from typing import cast
 
 import pytest
 
-from dyna.config import GateConfig
 from dyna.engines.scripted import ScriptedEngine
 from dyna.engines.transformers import TransformersEngine
-from dyna.evaluation.fidelity import TurnScore
 from dyna.protocols import Engine, GenerationRequest, WorldModel
 from dyna.testing import check_world_model, tiny_model
 from dyna.types import Action, Outcome, Source, StopReason
 from tests.unit.worldmodels.corridor_text import episodes, make_renderer, make_trainer
 from worldmodels.confidence import Confidence, confidence
-from worldmodels.gate import judge
 from worldmodels.llm import LLMWorldModel
 from worldmodels.scoring import score_turns
 
@@ -138,46 +135,3 @@ def test_dreams_are_not_scored_and_failures_are_left_out() -> None:
     assert score_turns(model, RENDERER, [failed], use_hidden_state=True) == []
     with pytest.raises(ValueError, match="scored on real episodes"):
         score_turns(model, RENDERER, [replace(WALK, source=Source.IMAGINED)], use_hidden_state=True)
-
-
-def turn_scores(exact: Sequence[bool]) -> list[TurnScore]:
-    return [
-        TurnScore(
-            exact=is_exact,
-            observation_exact=is_exact,
-            reward_exact=True,
-            termination_exact=True,
-            confidence=1.0,
-            predicted_success=False,
-            success=False,
-            kind="go",
-            valid=True,
-            depth=1,
-            trajectory_id=str(index),
-        )
-        for index, is_exact in enumerate(exact)
-    ]
-
-
-def test_the_gate_counts_what_was_lost_and_gained() -> None:
-    old = turn_scores([True] * 96 + [False] * 4)
-    new = turn_scores([True] * 90 + [False] * 6 + [True] * 4)
-    verdict = judge(old, new=new, config=GateConfig(max_drop=0.02, min_turns=50))
-    assert (verdict.lost, verdict.gained, verdict.num_turns) == (6, 4, 100)
-    assert verdict.accepted and not verdict.abstained
-    worse = turn_scores([True] * 93 + [False] * 7)
-    assert not judge(old, new=worse, config=GateConfig(max_drop=0.02, min_turns=50)).accepted
-    assert judge(old, new=worse, config=GateConfig(max_drop=0.03, min_turns=50)).accepted
-
-
-def test_the_gate_abstains_with_too_few_turns() -> None:
-    old, new = turn_scores([True] * 10), turn_scores([False] * 10)
-    verdict = judge(old, new=new, config=GateConfig(min_turns=11))
-    assert verdict.accepted and verdict.abstained
-    assert not judge(old, new=new, config=GateConfig(min_turns=10)).accepted
-    assert judge([], new=[], config=GateConfig(min_turns=0)).accepted
-
-
-def test_the_gate_refuses_to_compare_different_turns() -> None:
-    with pytest.raises(ValueError, match="same turns"):
-        judge(turn_scores([True]), new=turn_scores([True, True]), config=GateConfig())
