@@ -43,6 +43,7 @@ from dyna.training.models import load_model, load_tokenizer
 from dyna.training.trainer import TokenTrainer
 from dyna.types import Context, Metrics, Trajectory, TrajectoryGroup
 from experiments.evaluation import HeldOutEvaluator, Score
+from experiments.guards import make_alarm, make_rehearsal
 from experiments.watch import Progress
 from worldmodels.chat import ChatWorldModel, ChatWorldModelLearner
 from worldmodels.learner import LLMWorldModelLearner
@@ -126,6 +127,7 @@ def build_run(
         max_transitions=config.replay.max_transitions,
         max_bytes=config.replay.max_bytes,
         seed=derive_seed(config.seed, "replay"),
+        accept_rehearsed=_has_generative_replay(config),
     )
     model_learner = _model_learner(config, player=player, trainers=trainers, on_step=on_step)
     policy_learner = _policy_learner(config, player=player, trainers=trainers, on_step=on_step)
@@ -155,6 +157,12 @@ def build_run(
         first_task=config.world.first_task,
         evaluate_every=config.evaluation.every,
         journal=journal,
+        rehearser=make_rehearsal(
+            config, world=player.crew.world, crew=crew, replay=replay, ledger=ledger
+        ),
+        alarm=make_alarm(
+            config, crew=crew, replay=replay, ledger=ledger, policy_learner=policy_learner
+        ),
         watch=progress or SilentWatch(),
     )
     candidates = {
@@ -163,9 +171,14 @@ def build_run(
         "ledger": ledger,
         "world_model": model_learner,
         "policy": policy_learner,
+        "alarm": loop.alarm,
     }
     parts = {name: part for name, part in candidates.items() if isinstance(part, Stateful)}
     return Run(loop=loop, parts=parts, published=published)
+
+
+def _has_generative_replay(config: RunConfig) -> bool:
+    return config.rehearsal.into_model and config.rehearsal.episodes > 0
 
 
 def _without_prompt(policy: PolicyConfig) -> PolicyConfig:
@@ -277,6 +290,7 @@ def _model_learner(
             config.world_model_learner,
             use_hidden_state=config.world_model.use_hidden_state,
             seed=derive_seed(config.seed, "model_learner"),
+            rehearsed=_has_generative_replay(config),
             regularizers=[
                 build("regularizers", regularizer)
                 for regularizer in config.world_model_learner.regularizers
