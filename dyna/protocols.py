@@ -296,11 +296,9 @@ class KeepsWeights(Protocol):
 
     def keep_weights(self) -> None:
         """Hold on to a copy of the weights of this moment, in the place of the last one."""
-        ...
 
     def restore_weights(self) -> None:
-        """Go back to the copy; the version grows. Raises `ValueError` where there is none."""
-        ...
+        """Go back to the copy; raises `ValueError` where there is none."""
 
 
 @runtime_checkable
