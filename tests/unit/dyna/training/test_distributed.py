@@ -19,7 +19,7 @@ from dyna.training.distributed import ShardedTokenTrainer, SharedTokenTrainer
 from dyna.training.models import load_model
 from dyna.training.tensor_files import TensorFiles
 from dyna.training.trainer import TokenTrainer
-from dyna.types import TrainingSample
+from dyna.types import SoftTargets, TrainingSample
 
 VOCAB = 31
 CPU = torch.device("cpu")
@@ -36,7 +36,19 @@ def samples(num: int = 9) -> list[TrainingSample]:
     for start in range(num):
         ids = tuple((start + i * (1 + start % 3)) % VOCAB for i in range(4 + 9 * (start % 4)))
         ones = (0.0,) + (1.0,) * (len(ids) - 1)
-        made.append(TrainingSample(token_ids=ids, ce=ones, ref_kl=tuple(0.1 * v for v in ones)))
+        soft = tuple(0.1 * v * (start % 2) for v in ones)
+        num_soft = sum(map(bool, soft))
+        made.append(
+            TrainingSample(
+                token_ids=ids,
+                ce=ones,
+                ref_kl=tuple(0.1 * v for v in ones),
+                soft=soft,
+                soft_targets=SoftTargets(
+                    top_k=2, token_ids=(3, 5) * num_soft, log_probs=(-0.7, -1.4) * num_soft
+                ),
+            )
+        )
     return made
 
 

@@ -15,7 +15,7 @@ from dyna.config import OptimizerConfig
 from dyna.training.models import tiny_config
 from dyna.training.packing import StreamTotals
 from dyna.training.trainer import TokenTrainer
-from dyna.types import TrainingSample
+from dyna.types import SoftTargets, TrainingSample
 
 VOCAB = 37
 
@@ -28,9 +28,11 @@ def tiny_model(seed: int = 0) -> Qwen2ForCausalLM:
 
 
 def random_sample(rng: random.Random, *, length: int) -> TrainingSample:
-    """All three streams at once, on positions that overlap by chance."""
+    """All streams at once, on positions that overlap by chance."""
     rl_mask = [0.0] + [float(rng.random() < 0.5) for _ in range(length - 1)]
     spoken = [0.0] + [float(rng.random() < 0.4) for _ in range(length - 1)]
+    soft = [0.0] + [0.4 * (rng.random() < 0.3) for _ in range(length - 1)]
+    top_k = rng.randint(1, 4)
     return TrainingSample(
         token_ids=tuple(rng.randrange(VOCAB) for _ in range(length)),
         ce=tuple(x * rng.choice([1.0, 0.5]) for x in spoken),
@@ -38,6 +40,18 @@ def random_sample(rng: random.Random, *, length: int) -> TrainingSample:
         rl_mask=tuple(rl_mask),
         old_log_probs=tuple(x * rng.uniform(-4.5, -2.7) for x in rl_mask),
         ref_kl=tuple(0.3 * x for x in rl_mask),
+        soft=tuple(soft),
+        soft_targets=stored(rng, num_places=sum(map(bool, soft)), top_k=top_k),
+    )
+
+
+def stored(rng: random.Random, *, num_places: int, top_k: int) -> SoftTargets:
+    """Distinct tokens at each place, with nine tenths of the probability between them."""
+    shares = [[rng.random() for _ in range(top_k)] for _ in range(num_places)]
+    return SoftTargets(
+        top_k=top_k,
+        token_ids=tuple(t for _ in shares for t in rng.sample(range(VOCAB), top_k)),
+        log_probs=tuple(math.log(0.9 * x / sum(of_place)) for of_place in shares for x in of_place),
     )
 
 
@@ -51,7 +65,7 @@ def naive_loss(
     ce_scale: float,
 ) -> torch.Tensor:
     """One sample at a time, one token at a time, from the definitions."""
-    rl_terms, ce_terms, kl_terms, ce_weights = [], [], [], []
+    rl_terms, ce_terms, kl_terms, soft_terms, ce_weights = [], [], [], [], []
     for sample in samples:
         ids = torch.tensor([sample.token_ids])
         ours = torch.log_softmax(model(input_ids=ids).logits[0], dim=-1)
@@ -69,11 +83,27 @@ def naive_loss(
             if sample.ref_kl[t]:
                 divergence = (ours[t - 1].exp() * (ours[t - 1] - theirs[t - 1])).sum()
                 kl_terms.append(sample.ref_kl[t] * divergence)
+        soft_terms += naive_soft_terms(ours, sample=sample)
     return (
         torch.stack(rl_terms).mean()
         + ce_scale * torch.stack(ce_terms).sum() / sum(ce_weights)
         + torch.stack(kl_terms).mean()
+        + torch.stack(soft_terms).mean()
     )
+
+
+def naive_soft_terms(ours: torch.Tensor, *, sample: TrainingSample) -> list[torch.Tensor]:
+    """KL(stored || ours) over the stored tokens and one remainder."""
+    targets, terms = sample.soft_targets, []
+    assert targets is not None
+    places = [t for t, weight in enumerate(sample.soft) if weight]
+    for place, t in enumerate(places):
+        span = slice(place * targets.top_k, (place + 1) * targets.top_k)
+        given = torch.tensor(targets.log_probs[span]).exp()
+        own = ours[t - 1].exp()[list(targets.token_ids[span])]
+        p, q = torch.cat([given, 1 - given.sum()[None]]), torch.cat([own, 1 - own.sum()[None]])
+        terms.append(sample.soft[t] * (p * (p / q).log()).sum())
+    return terms
 
 
 def gradients(model: PreTrainedModel) -> dict[str, torch.Tensor]:
@@ -200,6 +230,41 @@ def test_a_kl_without_a_reference_is_refused() -> None:
     trainer = TokenTrainer(tiny_model(), optimizer=OptimizerConfig())
     with pytest.raises(ValueError, match="no reference"):
         trainer.forward_backward([TrainingSample(token_ids=(1, 2), ref_kl=(0, 1))])
+
+
+def test_a_model_is_at_no_distance_from_its_own_predictions() -> None:
+    model = tiny_model()
+    ids = (1, 2, 3, 4)
+    with torch.no_grad():
+        log_probs = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0], -1)
+    best = log_probs[:3].topk(5, dim=1)
+    sample = TrainingSample(
+        token_ids=ids,
+        soft=(0, 1, 1, 1),
+        soft_targets=SoftTargets(
+            top_k=5,
+            token_ids=tuple(best.indices.flatten().tolist()),
+            log_probs=tuple(best.values.half().double().flatten().tolist()),
+        ),
+    )
+    metrics = TokenTrainer(model, optimizer=OptimizerConfig()).forward_backward([sample])
+    assert metrics["loss_soft"] == pytest.approx(0.0, abs=1e-5)
+    assert metrics["loss"] == metrics["loss_soft"]
+    assert max(float(g.abs().max()) for g in gradients(model).values()) < 1e-2
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        None,
+        SoftTargets(top_k=2, token_ids=(1, 2, 3), log_probs=(-1.0, -1.0, -1.0)),
+        SoftTargets(top_k=0, token_ids=(), log_probs=()),
+    ],
+)
+def test_soft_weights_without_their_predictions_are_refused(targets: SoftTargets | None) -> None:
+    sample = TrainingSample(token_ids=(1, 2, 3), soft=(0, 1, 1), soft_targets=targets)
+    with pytest.raises(ValueError, match="2 soft weights needs soft_targets"):
+        StreamTotals.of([sample])
 
 
 @settings(max_examples=10, deadline=None)
