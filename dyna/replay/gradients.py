@@ -104,7 +104,8 @@ class GradientBuffer(TrajectoryBuffer):
         others = self._chosen.entries
         if not others:
             return _NEUTRAL
-        places = self._keys.integers(len(others), size=min(self.num_compared, len(others)))
+        num = min(self.num_compared, len(others))
+        places = self._keys.choice(len(others), size=num, replace=False)
         sketches = self._shelf.attachments
         blobs = [sketches.get(others[int(place)].serial) or b"" for place in places]
         held = np.frombuffer(b"".join(blobs), dtype=np.float16).reshape(len(blobs), -1)
@@ -133,9 +134,8 @@ class GradientBuffer(TrajectoryBuffer):
                 return entry
         others = [other for other in entries if other is not newcomer]
         likeness = [max(self._likeness[other.serial], 1e-12) for other in others]
-        weights = np.cumsum(np.array(likeness))
-        place = int(np.searchsorted(weights, self._keys.random() * weights[-1], side="right"))
-        return others[min(place, len(others) - 1)]
+        weights = np.array(likeness, dtype=np.float64)
+        return others[int(self._keys.choice(len(others), p=weights / weights.sum()))]
 
     def _on_put(self, entry: Entry) -> None:
         self._entries[entry.id] = entry
