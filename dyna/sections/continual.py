@@ -25,11 +25,46 @@ class ExperienceConfig:
     """What may be spent in the real world; stands in the place of the run's own `real`."""
 
 
+class Boundaries(StrEnum):
+    """How buffers and regularizers learn that a new experience has begun."""
+
+    KNOWN = "known"
+    """They are told."""
+    DETECTED = "detected"
+    """From the world model's loss on fresh real episodes, before it trains on them."""
+
+
+class DriftTest(StrEnum):
+    """For a change of the mean of the logarithm of the losses."""
+
+    PAGE_HINKLEY = "page_hinkley"
+    ADWIN = "adwin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftConfig:
+    """When the world is held to have changed. Read only with `boundaries: detected`."""
+
+    test: DriftTest = DriftTest.PAGE_HINKLEY
+    threshold: float = 10.0
+    """Page-Hinkley: the rise in nats, summed over episodes, that is drift."""
+    tolerance: float = 0.5
+    """Page-Hinkley: the part of each episode's rise that is put up with."""
+    level: float = 0.002
+    """ADWIN: chance of a false alarm at one comparison."""
+    min_episodes: int = 10
+    """Episodes after a change before the next one can be found."""
+    floor: float = 0.01
+    """Added to every loss before the logarithm, in nats per token: below it, all is well."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
     """What is learned after what. Without experiences a run is of one world."""
 
     experiences: list[ExperienceConfig] = field(default_factory=list[ExperienceConfig])
+    boundaries: Boundaries = Boundaries.KNOWN
+    drift: DriftConfig = field(default_factory=DriftConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
