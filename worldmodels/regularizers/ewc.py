@@ -72,6 +72,8 @@ class OnlineEWC:
         self._samples: list[TrainingSample] = []
         """An even sample of what the running experience has trained on."""
         self._num_seen = 0
+        self._before: tuple[list[TrainingSample], int] = ([], 0)
+        """The two as they were before the update whose verdict is not known yet."""
         self._opens = False
 
     @property
@@ -94,6 +96,10 @@ class OnlineEWC:
     def end(self, update: ModelUpdate) -> Metrics:
         return {"model/ewc_penalty": self._penalty().value(trainable(update.trainer.model))}
 
+    def note_verdict(self, accepted: bool) -> None:
+        if not accepted:
+            self._samples, self._num_seen = self._before
+
     def _consolidate(self, update: ModelUpdate) -> None:
         """The experience is over: what it was sensitive to, where it ended, and no more of it."""
         found = diagonal_fisher(
@@ -115,6 +121,7 @@ class OnlineEWC:
 
     def _keep(self, update: ModelUpdate) -> None:
         """Reservoir sampling over all updates of the experience."""
+        self._before = (list(self._samples), self._num_seen)
         rng = generator(update.seed, "ewc")
         for sample in update.fresh:
             self._num_seen += 1
