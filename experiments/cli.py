@@ -27,7 +27,7 @@ from dyna.protocols import EngineLostError
 from dyna.rllib.failures import LostLearnerError, LostRunnersError
 from dyna.rollout import BrokenDreamError, BrokenPolicyError
 from dyna.siblings import SiblingError, check_siblings
-from experiments.commands import data, worlds
+from experiments.commands import data, runs, worlds
 from experiments.screen import log_to_screen
 from experiments.usage import (
     DONE,
@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     data.add_commands(commands)
     worlds.add_commands(commands)
+    runs.add_commands(commands)
     add("plugins", _plugins, text="List what can be named in a config, and where it comes from.")
     return parser
 

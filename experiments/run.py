@@ -1,7 +1,7 @@
 """One run in its folder: build, play the rounds, keep everything, end with a report.
 
     config.yaml  state.json  metrics.jsonl  experience/  checkpoints/  episodes.json  report.html
-    tiny_model/  where the config asks for one
+    tiny_model/  where the config asks for one   refused/  world models that the gate refused
 
 After every round the whole state is saved. Real episodes are written down as they are played, so
 a run that dies in the middle of a round does not spend them again. A run that loses its learners
@@ -38,6 +38,7 @@ from experiments.scoring import play_held_out, record
 from experiments.tiny.making import seconds_played, with_tiny_model
 from experiments.viewing import viewer_pairs
 from experiments.watch import Interrupted, Progress
+from worldmodels.learner import LLMWorldModelLearner
 
 _log = logging.getLogger(__name__)
 
@@ -146,6 +147,7 @@ def opened(
             journal=journal,
             progress=progress,
         )
+        _keep_refused(made, folder=folder)
         try:
             yield made, _evaluator(made)
         finally:
@@ -163,6 +165,7 @@ def opened(
         try:
             made = algorithm.run
             made.loop.journal = journal
+            _keep_refused(made, folder=folder)
             if progress is not None:
                 made.loop.watch = progress
             algorithm.crew.player.crew.on_episode = on_episode
@@ -187,6 +190,13 @@ def _on_episode(
             progress.on_episode(trajectory)
 
     return on_episode
+
+
+def _keep_refused(made: Run, *, folder: Path) -> None:
+    """World models that the gate refuses are written down, to be looked at."""
+    learner = made.loop.model_learner
+    if isinstance(learner, LLMWorldModelLearner):
+        learner.gate.folder = folder / "refused"
 
 
 def _evaluator(made: Run) -> HeldOutEvaluator:
