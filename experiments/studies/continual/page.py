@@ -1,0 +1,95 @@
+"""The page of the studies of continual learning: tables and figures of all that is finished.
+
+Every study has a part of its own between two comments of its name (`experiments.report.sections`);
+a page without them is left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from dyna.evaluation.continual import average_accuracy, backward_transfer
+from experiments.report.sections import write_section
+from experiments.studies.continual.outcomes import ROLES, Outcomes, interval, read_outcomes
+from experiments.studies.continual.tables import (
+    goals_table,
+    kept_table,
+    learned_table,
+    rate_cell,
+    shortfall_table,
+    spent_table,
+    verdict,
+)
+
+
+def summary_table(result: Path) -> Table:
+    """What a call of a study ends with on the terminal: a row for each strategy."""
+    study = read_outcomes(result)
+    table = Table(
+        title=Text(study.name),
+        caption=Text(f"tasks: {', '.join(study.tasks)}; mean [95% interval] over seeds"),
+        caption_justify="left",
+    )
+    table.add_column("Strategy")
+    for label in ("Seeds", "Model\nBWT", "Policy\nBWT", "Model\nEM", "Policy\nsuccess", "Memory"):
+        table.add_column(label, justify="right")
+    for name, outcomes in study.strategies.items():
+        cells = [
+            rate_cell(interval(outcomes, role=role, measure=measure), signed=signed)
+            for measure, signed in ((backward_transfer, True), (average_accuracy, False))
+            for role in ROLES
+        ]
+        share = max(outcome.memory_share for outcome in outcomes)
+        row = [name, str(len(outcomes)), *cells, f"{share:.1%}"]
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def write_page(docs: Path, *, results: Path) -> None:
+    """Write into the page `docs` what every finished study in the folder `results` came to, with
+    its figures beside the results.
+
+    Raises `FileNotFoundError` for a page that is not there, `ValueError` for damaged results.
+    """
+    if not docs.is_file():
+        raise FileNotFoundError(f"there is no page {docs}; name an existing Markdown file")
+    for frame in sorted(results.glob("*.study.json")):
+        result = frame.with_name(frame.name.replace(".study.json", ".json"))
+        study = read_outcomes(result)
+        write_section(docs, name=study.name, text=section(study, result=result, docs=docs))
+
+
+def section(study: Outcomes, *, result: Path, docs: Path) -> str:
+    """All that the page says of one study."""
+    shortfalls = [shortfall_table(study, role=role) for role in ROLES]
+    parts: Sequence[str] = [
+        _caption(study, result=Path(os.path.relpath(result, docs.parent))),
+        verdict(study),
+        goals_table(study),
+        "What was kept:",
+        kept_table(study),
+        "What was learned:",
+        learned_table(study),
+        *(table for table in shortfalls if table),
+        "What it cost:",
+        spent_table(study),
+    ]
+    return "\n\n".join(parts)
+
+
+def _caption(study: Outcomes, *, result: Path) -> str:
+    seeds = sorted({len(outcomes) for outcomes in study.strategies.values()})
+    said = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return (
+        f"Tasks, in their order: {', '.join(study.tasks)}. {len(study.strategies)} strategies, "
+        f"{said} seeds each, on {study.machine}. Mean and 95% interval over seeds (Student's t); "
+        f"all figures in [{result.name}]({result.as_posix()})."
+    )
+
+
+__all__ = ["section", "summary_table", "write_page"]
