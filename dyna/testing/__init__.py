@@ -17,12 +17,12 @@ from dyna.testing.parts import (
     check_algorithm,
     check_engine,
     check_policy,
-    check_replay_buffer,
     check_stateful,
     check_world_model,
     check_world_model_learner,
 )
 from dyna.testing.regularizers import check_regularizer
+from dyna.testing.replay import check_replay_buffer
 from dyna.testing.worlds import (
     WORLD_CHECKS,
     check_step_limit,

@@ -116,31 +116,6 @@ def check_world_model_learner(learner: WorldModelLearner, *, replay: ReplayBuffe
     )
 
 
-def check_replay_buffer(make: Callable[[], ReplayBuffer]) -> None:
-    """What is sampled is what was stored, at least as much as asked for, and never a dream."""
-    buffer = make()
-    require(is_a(buffer, ReplayBuffer), f"{name_of(buffer)} needs `add`, `sample`, `__len__`")
-    require(len(buffer) == 0, f"a new buffer must be empty, its length is {len(buffer)}")
-    stored = {t.id: t for t in sample_trajectories()}
-    for trajectory in stored.values():
-        buffer.add(trajectory)
-    num_turns = sum(len(t.turns) for t in stored.values())
-    require(0 < len(buffer) <= num_turns, f"len() counts turns: {len(buffer)} of {num_turns}")
-    for wanted in (1, num_turns, 5 * num_turns):
-        sampled = buffer.sample(wanted)
-        got = sum(len(t.turns) for t in sampled)
-        require(got >= wanted, f"sample({wanted}) must give at least as many turns, got {got}")
-        require(
-            all(stored.get(t.id) == t for t in sampled),
-            "a sampled trajectory must equal the stored one in every field",
-        )
-    dream = replace(next(iter(stored.values())), id="dream", source=Source.IMAGINED)
-    must_refuse(
-        lambda: buffer.add(dream),
-        "add must raise ValueError for imagined episodes: it feeds models",
-    )
-
-
 def check_stateful(part: Stateful, *, fresh: Stateful, observe: Callable[[Any], _T]) -> None:
     """A part saved and restored into `fresh` looks the same to `observe`."""
     from tempfile import TemporaryDirectory
@@ -186,7 +161,6 @@ __all__ = [
     "check_algorithm",
     "check_engine",
     "check_policy",
-    "check_replay_buffer",
     "check_stateful",
     "check_world_model",
     "check_world_model_learner",

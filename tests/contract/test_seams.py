@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from dyna.imagination import ImaginedEnv
 from dyna.plugins import BUILT_IN, resolve
 from dyna.protocols import GenerationRequest, ReplayBuffer
 from dyna.replay import ReservoirBuffer
+from dyna.replay.reservoir import SmallestKeys
 from dyna.testing import (
     check_algorithm,
     check_engine,
@@ -76,7 +78,8 @@ def test_the_tabular_parts_keep_their_seams() -> None:
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN["replay_buffers"]))
 def test_built_in_buffers_keep_their_seam(name: str) -> None:
-    check_replay_buffer(lambda: make_buffer(name))
+    room = {"max_transitions": 60, "max_bytes": 20_000}
+    check_replay_buffer(lambda: resolve("replay_buffers", name)(**room, seed=1), **room)
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN["regularizers"]))
@@ -197,6 +200,31 @@ def test_the_kit_finds_a_buffer_that_takes_dreams() -> None:
 
     with pytest.raises(AssertionError, match="imagined"):
         check_replay_buffer(Naive)
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ({"_make_room": lambda self: None}, "over the 60 of max_transitions"),
+        ({"_uniform": lambda self, entries: random.choice(entries)}, "randomness from the seed"),
+        ({"load": lambda self, folder: None}, "came back from disk"),
+        ({"_note_all": lambda self, state: None}, "as if nothing had happened"),
+        ({"sample": lambda self, num: list(self.trajectories())[:num]}, "at least as many turns"),
+    ],
+    ids=["no bound", "own randomness", "no load", "half a load", "too few"],
+)
+def test_the_kit_finds_what_a_buffer_breaks(broken: dict[str, Any], words: str) -> None:
+    class Forgetful(ReservoirBuffer):
+        """A reservoir, but for one mistake."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            self._kept = SmallestKeys()
+
+    for name, method in broken.items():
+        setattr(Forgetful, name, method)
+    with pytest.raises(AssertionError, match=words):
+        check_replay_buffer(lambda: Forgetful(max_transitions=60, seed=1), max_transitions=60)
 
 
 def test_the_kit_finds_credit_that_does_not_fit() -> None:
