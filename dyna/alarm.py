@@ -4,8 +4,9 @@ A policy that finds an error of its model which pays is trained to repeat it: im
 rises while real success does not. So after each round's dreams a few tasks are played twice, by
 the same policy with the same seeds, in the real world and in the model, and a sequential test
 (`dyna.evaluation.sequential`) weighs the differences. A round that looks bad is followed up at
-once. When the test trips, the policy goes back to the newest weights that were verified, and
-nothing more is imagined until the scope ends. What it cost in real steps is in the ledger.
+once; weights that still look bad do not go live, the policy goes back to the newest ones that were
+verified. When the test trips, nothing more is imagined until the scope ends. What it cost in real
+steps is in the ledger.
 """
 
 from __future__ import annotations
@@ -130,10 +131,11 @@ class Alarm:
         return not self._stopped
 
     def verify(self, round: int, *, act: Act, affordable: int) -> Metrics:
-        """Play some tasks twice; keep the policy's weights, or stop imagination and put it back.
+        """Play some tasks twice; keep the policy's weights or put it back, and stop if it must be.
 
-        `affordable` bounds the real episodes. Weights count as verified where the round's own gap
-        is within the tolerance.
+        `affordable` bounds the real episodes. Weights are verified where the round's own gap is
+        within the tolerance, and put back where it is not. A round of which nothing is known, for
+        want of budget or of dreams that the model trusts, changes nothing.
         """
         pairs: list[Pair] = []
         self._rounds.append(pairs)
@@ -150,11 +152,15 @@ class Alarm:
             evidence = self._evidence()
             if evidence.refutes(self.config.level) or _gap(pairs) <= self.config.tolerance:
                 break
+        is_bad = _gap(pairs) > self.config.tolerance
         if evidence.refutes(self.config.level):
             self._trip(round, evidence=evidence)
-        elif pairs and _gap(pairs) <= self.config.tolerance:
+        if is_bad or self._stopped:
+            self._put_back(round)
+        elif pairs:
             self._keep()
-        return self._metrics(pairs, evidence=evidence)
+        metrics = self._metrics(pairs, evidence=evidence)
+        return metrics | {"alarm/put_back": float(is_bad or self._stopped)}
 
     def _tasks(self, round: int, *, num: int) -> list[Task]:
         """Of real episodes, drawn evenly over all skills: dreams start from such."""
@@ -225,10 +231,12 @@ class Alarm:
         self.trips.append(trip)
         self._stopped = True
         _log.warning("%s", trip)
+
+    def _put_back(self, round: int) -> None:
         if isinstance(self.policy_learner, KeepsWeights) and self._has_kept:
             self.policy_learner.restore_weights()
             self.crew.share_policy()
-            _log.warning("the policy goes back to the newest weights that were verified")
+            _log.warning("round %d: the policy goes back to verified weights", round)
 
     def _keep(self) -> None:
         if isinstance(self.policy_learner, KeepsWeights):
