@@ -46,11 +46,11 @@ class DriftConfig:
     """When the world is held to have changed. Read only with `boundaries: detected`."""
 
     test: DriftTest = DriftTest.PAGE_HINKLEY
-    threshold: float = 10.0
+    threshold: float = 4.0
     """Page-Hinkley: the rise in nats, summed over episodes, that is drift."""
-    tolerance: float = 0.5
+    tolerance: float = 0.2
     """Page-Hinkley: the part of each episode's rise that is put up with."""
-    level: float = 0.002
+    level: float = 0.1
     """ADWIN: chance of a false alarm at one comparison."""
     min_episodes: int = 10
     """Episodes after a change before the next one can be found."""
