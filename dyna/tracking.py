@@ -21,9 +21,12 @@ from dyna.types import Metrics
 
 FILE_NAME = "metrics.jsonl"
 
-_NAME = re.compile(
-    r"(real|imagined|model|policy|eval|experience|ledger|engine|time)/[^\s/]+(/[^\s/]+)*"
+NAMESPACES = (
+    *("real", "imagined", "model", "policy", "eval", "experience"),
+    *("rehearsal", "alarm", "ledger", "engine", "time"),
 )
+"""The first word of every metric's name."""
+_NAME = re.compile(rf"({'|'.join(NAMESPACES)})/[^\s/]+(/[^\s/]+)*")
 _log = logging.getLogger(__name__)
 
 
@@ -127,7 +130,7 @@ def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
             f"metric name {name!r} is in no namespace; begin it with one of "
-            "real/ imagined/ model/ policy/ eval/ experience/ ledger/ engine/ time/"
+            + " ".join(f"{space}/" for space in NAMESPACES)
         )
     return name
 

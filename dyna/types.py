@@ -15,8 +15,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 Metrics: TypeAlias = dict[str, float]
-"""Flat, namespaced numbers: `real/ imagined/ model/ policy/ eval/ experience/ ledger/ engine/
-time/`."""
+"""Flat, namespaced numbers, such as `model/em`; the namespaces are `dyna.tracking.NAMESPACES`."""
 
 
 class Source(StrEnum):
