@@ -23,7 +23,7 @@ export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test setup-worlds test-worlds test-cluster chaos setup-vllm test-vllm lint format types bench bench-worlds bench-scale bench-cluster gpu-check clean
+.PHONY: help setup train test setup-worlds test-worlds test-cluster chaos setup-vllm test-vllm lint format types bench bench-worlds bench-replay bench-scale bench-cluster gpu-check clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ bench: setup ## Measure the figures of docs/benchmarks.md on this machine.
 
 bench-worlds: setup-worlds ## Measure steps/s, reset time and memory of every world on this machine.
 	$(BIN)/python -m experiments.bench.worlds $(ARGS)
+
+bench-replay: setup ## Measure transitions/s and memory of every replay strategy on this machine.
+	$(BIN)/python -m experiments.bench.replay $(ARGS)
 
 bench-scale: setup ## Measure imagined steps/s with 1, 2, 4, 8 rollout actors and an engine of fixed latency.
 	$(BIN)/python -m experiments.bench.scale $(ARGS)
