@@ -15,7 +15,9 @@ from rich.text import Text
 
 from dyna.evaluation.continual import average_accuracy, backward_transfer
 from experiments.report.sections import write_section
+from experiments.studies.continual.heat_map import write_heat_maps
 from experiments.studies.continual.outcomes import ROLES, Outcomes, interval, read_outcomes
+from experiments.studies.continual.retention import write_retention
 from experiments.studies.continual.tables import (
     goals_table,
     kept_table,
@@ -25,6 +27,7 @@ from experiments.studies.continual.tables import (
     spent_table,
     verdict,
 )
+from experiments.studies.continual.transfer_plot import write_transfer_plot
 
 
 def summary_table(result: Path) -> Table:
@@ -65,21 +68,44 @@ def write_page(docs: Path, *, results: Path) -> None:
 
 
 def section(study: Outcomes, *, result: Path, docs: Path) -> str:
-    """All that the page says of one study."""
+    """All that the page says of one study; draws its figures."""
+    figures = _draw(study, result=result)
+    shown = [
+        f"![{label}]({Path(os.path.relpath(path, docs.parent)).as_posix()})"
+        for label, path in figures.items()
+    ]
     shortfalls = [shortfall_table(study, role=role) for role in ROLES]
     parts: Sequence[str] = [
         _caption(study, result=Path(os.path.relpath(result, docs.parent))),
         verdict(study),
         goals_table(study),
+        shown[0],
         "What was kept:",
         kept_table(study),
         "What was learned:",
         learned_table(study),
         *(table for table in shortfalls if table),
-        "What it cost:",
+        "What it cost, mean over seeds:",
         spent_table(study),
+        *shown[1:],
     ]
     return "\n\n".join(parts)
+
+
+def _draw(study: Outcomes, *, result: Path) -> dict[str, Path]:
+    """The figures of a study beside its results, by what they show."""
+
+    def place(name: str) -> Path:
+        return result.with_name(f"{study.name}_{name}.svg")
+
+    figures = {"Backward transfer by strategy": place("bwt")}
+    write_transfer_plot(place("bwt"), study)
+    for role in ROLES:
+        figures[f"Retention of the {role}"] = place(f"{role}_retention")
+        write_retention(place(f"{role}_retention"), study, role=role)
+        figures[f"Result matrices of the {role}"] = place(f"{role}_matrix")
+        write_heat_maps(place(f"{role}_matrix"), study, role=role)
+    return figures
 
 
 def _caption(study: Outcomes, *, result: Path) -> str:
