@@ -7,7 +7,7 @@ an expert and an explorer take turns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from dyna.rollout import EpisodeSpec, Limits, rollout
 from dyna.seeding import derive_seed
 from dyna.training.models import load_model
 from dyna.training.trainer import TokenTrainer
-from dyna.types import Source, Trajectory
+from dyna.types import Context, Source, Trajectory
 from experiments.build import build_renderer
 from experiments.tiny.making import RECORD, make_tiny_model, put_model
 
@@ -33,8 +33,13 @@ def play(
     split: str = "train",
     seed: int = 0,
     max_turns: int = 20,
+    expert: Callable[[Context], str] | None = None,
+    explorer: Callable[[Context], str] | None = None,
 ) -> list[Trajectory]:
-    """`num` episodes, the expert's and the explorer's by turns; ids begin with `name`."""
+    """`num` episodes, the expert's and the explorer's by turns; ids begin with `name`.
+
+    Without others the players are the world's own.
+    """
     tasks = world.tasks(split=split, num=num, offset=offset)
     specs = [
         EpisodeSpec(
@@ -46,7 +51,8 @@ def play(
         for i, task in enumerate(tasks)
     ]
     played: dict[str, Trajectory] = {}
-    for behavior, script in (("expert", world.expert), ("exploration", world.explorer)):
+    scripts = {"expert": expert or world.expert, "exploration": explorer or world.explorer}
+    for behavior, script in scripts.items():
         found = asyncio.run(
             rollout(
                 [spec for spec in specs if spec.behavior == behavior],
