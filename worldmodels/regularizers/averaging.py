@@ -60,7 +60,9 @@ class WeightAveraging:
 
     def begin(self, update: ModelUpdate) -> ModelUpdate:
         self._old, self._held = {}, {}
-        if not update.number or len(update.replayed) < 2 or len(update.fresh) < 2:
+        # Of one sample nothing would be left to train on.
+        fewest = min(len(set(update.replayed)), len(set(update.fresh)))
+        if not update.number or fewest < 2:
             return update
         self._old = update.trainer.weights()
         replayed, self._held["replayed"] = self._split(update.replayed, seed=update.seed)

@@ -138,7 +138,7 @@ class OnlineEWC:
         state = {"opens": self._opens, "num_seen": self._num_seen, "samples": samples}
         write_json(Path(folder) / "ewc.json", value=state)
         groups = {"fisher": self._fisher, "anchor": self._anchor}
-        write_groups(Path(folder) / "ewc.safetensors", groups=groups)
+        write_groups(folder, name="ewc", groups=groups)
 
     def load(self, folder: str) -> None:
         state = read_json(Path(folder) / "ewc.json")
@@ -147,5 +147,5 @@ class OnlineEWC:
             TrainingSample(token_ids=tuple(kept["token_ids"]), ce=tuple(kept["ce"]))
             for kept in state["samples"]
         ]
-        groups = read_groups(Path(folder) / "ewc.safetensors")
+        groups = read_groups(folder, name="ewc")
         self._fisher, self._anchor = groups.get("fisher", {}), groups.get("anchor", {})

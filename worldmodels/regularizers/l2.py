@@ -64,8 +64,8 @@ class L2Anchor:
 
     def save(self, folder: str) -> None:
         write_json(Path(folder) / "l2.json", value={"opens": self._opens})
-        write_groups(Path(folder) / "l2.safetensors", groups={"anchor": self._anchor})
+        write_groups(folder, name="l2", groups={"anchor": self._anchor})
 
     def load(self, folder: str) -> None:
         self._opens = bool(read_json(Path(folder) / "l2.json")["opens"])
-        self._anchor = read_groups(Path(folder) / "l2.safetensors").get("anchor", {})
+        self._anchor = read_groups(folder, name="l2").get("anchor", {})

@@ -111,11 +111,11 @@ class LoRAPerExperience:
         write_json(Path(folder) / "lora.json", value={"opens": self._opens})
         groups = {f"finished{place}": adapter for place, adapter in enumerate(self._finished)}
         groups |= {"base": self._base, "own": self._own}
-        write_groups(Path(folder) / "lora.safetensors", groups=groups)
+        write_groups(folder, name="lora", groups=groups)
 
     def load(self, folder: str) -> None:
         self._opens = bool(read_json(Path(folder) / "lora.json")["opens"])
-        groups = read_groups(Path(folder) / "lora.safetensors")
+        groups = read_groups(folder, name="lora")
         self._base, self._own = groups.get("base", {}), groups.get("own", {})
         places = range(sum(name.startswith("finished") for name in groups))
         self._finished = [groups[f"finished{place}"] for place in places]

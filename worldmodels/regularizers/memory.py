@@ -31,18 +31,18 @@ def num_bytes(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def write_groups(path: Path, *, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Named groups of named tensors, none of whose names has a `/`, as one file."""
-    tensors = {f"{group}/{name}": t for group, inner in groups.items() for name, t in inner.items()}
-    write_tensors(path, tensors=tensors)
+def write_groups(folder: str, *, name: str, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Groups of named tensors as one file; empty ones leave no trace."""
+    tensors = {f"{group}/{key}": t for group, inner in groups.items() for key, t in inner.items()}
+    write_tensors(Path(folder) / f"{name}.safetensors", tensors=tensors)
 
 
-def read_groups(path: Path) -> dict[str, Tensors]:
+def read_groups(folder: str, *, name: str) -> dict[str, Tensors]:
     """Raises `ValueError` naming the file when it is missing or damaged."""
     groups: dict[str, Tensors] = {}
-    for key, tensor in TensorFiles(path.parent, path.stem).read_all().items():
-        group, _, name = key.partition("/")
-        groups.setdefault(group, {})[name] = tensor
+    for key, tensor in TensorFiles(Path(folder), name).read_all().items():
+        group, _, inner = key.partition("/")
+        groups.setdefault(group, {})[inner] = tensor
     return groups
 
 
