@@ -35,7 +35,7 @@ class GradientBuffer(TrajectoryBuffer):
     """
 
     name = "gss"
-    extra_bytes = 400
+    extra_bytes = 250
     """Of likeness, id and a second place on a shelf; the sketches are counted as they come."""
 
     sketch_size: int = 64

@@ -25,7 +25,7 @@ class ScoredBuffer(TrajectoryBuffer):
     Trajectories are told apart by their ids; of two with one id the later has the score.
     """
 
-    extra_bytes = 400
+    extra_bytes = 250
     """Of a score, its places in tables and the room that those keep free."""
 
     alpha: float = 0.6

@@ -27,6 +27,8 @@ class SurpriseBuffer(ScoredBuffer):
     """
 
     name = "surprise"
+    extra_bytes = 400
+    """With the ranks, and those that are out of date."""
 
     def _rank(self, entry: Entry) -> float:
         """`log(u) / weight`, at most 0; the lowest leaves. `u` is the entry's own random key."""

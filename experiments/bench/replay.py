@@ -31,6 +31,7 @@ from dyna.envs.household import HouseholdWorld
 from dyna.files import write_json
 from dyna.plugins import BUILT_IN, resolve
 from dyna.protocols import Env, HasExperiences, HasGradients, HasScores, HasTargets
+from dyna.replay.buffer import TrajectoryBuffer
 from dyna.types import Action, Context, SoftTargets, StopReason, Task, Trajectory, Turn
 from experiments.report.sections import write_section
 
@@ -48,7 +49,7 @@ def measure(name: str, *, num_transitions: int, max_bytes: int) -> dict[str, flo
     """One strategy in this process."""
     games = asyncio.run(_games())
     rng = Random(0)
-    buffer: Any = resolve("replay_buffers", name)(
+    buffer: TrajectoryBuffer = resolve("replay_buffers", name)(
         max_transitions=num_transitions, max_bytes=max_bytes, seed=0
     )
     notes = _Notes(buffer, games=games, rng=rng)

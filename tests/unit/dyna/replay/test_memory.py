@@ -1,10 +1,20 @@
 """The buffer's weight, measured on a process of its own and not believed."""
 
+import gc
 import json
+import math
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
+
+from dyna.plugins import BUILT_IN, resolve
+from dyna.protocols import HasExperiences, HasGradients, HasScores, HasTargets
+from dyna.types import SoftTargets
+from tests.unit.dyna.replay.strategies import episode
 
 _PROGRAM = """
 import gc, json, random, sys, time
@@ -82,3 +92,49 @@ def test_a_buffer_of_100k_transitions_is_light_and_does_not_grow(name: str) -> N
     assert measured["grown"] < 200 * 2**20, measured
     assert 0.8 < measured["grown"] / measured["num_bytes"] < 1.3, measured
     assert measured["after_rounds"] < 4 * 2**20, measured
+
+
+def tell(buffer: Any, names: Sequence[str]) -> None:
+    """All that a buffer may hear of a model, of the size it has in a run."""
+    if isinstance(buffer, HasScores):
+        buffer.note_scores({name: 0.1 + len(name) for name in names})
+    if isinstance(buffer, HasGradients):
+        sketches = {
+            name: [math.cos((k + 1) * (1 + int(name))) for k in range(buffer.sketch_size)]
+            for name in names
+        }
+        buffer.note_gradients(sketches)
+    if isinstance(buffer, HasTargets):
+        for name in names:
+            ids, log_probs = tuple(range(480)), tuple(-0.01 * k for k in range(480))
+            targets = SoftTargets(top_k=8, token_ids=ids, log_probs=log_probs)
+            buffer.note_targets({name: targets})
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN["replay_buffers"]))
+def test_what_python_allocates_is_what_a_buffer_counts(name: str) -> None:
+    """Every strategy, told all that it asks for, over several times what fits: its count is no
+    less than what it takes, and not many times more in episodes so short that books weigh most.
+    """
+    limit = 200_000
+    gc.collect()
+    tracemalloc.start()
+    try:
+        buffer = resolve("replay_buffers", name)(max_transitions=10**6, max_bytes=limit, seed=0)
+        before = tracemalloc.get_traced_memory()[0]
+        for first in range(0, 1000, 50):
+            if isinstance(buffer, HasExperiences) and first % 200 == 0:
+                buffer.begin_experience(str(first))
+            names = [str(number) for number in range(first, first + 50)]
+            for number, one in enumerate(names):
+                buffer.add(episode(one, num_turns=1 + number % 9, family=str(number % 3)))
+            tell(buffer, names)
+            buffer.sample(50)
+            assert buffer.num_bytes <= limit
+        del names
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert buffer.num_bytes > 0.75 * limit
+    assert 0.4 * buffer.num_bytes < taken <= limit, taken
