@@ -23,6 +23,7 @@ from rich.table import Table
 from dyna.config import RunConfig
 from dyna.configuring import load
 from dyna.files import write_json
+from experiments.report.sections import write_section
 from experiments.usage import find_config
 
 NAME = "real_ratio"
@@ -113,10 +114,26 @@ def table(rows: Sequence[Row]) -> Table:
     return shown
 
 
+def to_markdown(found: Mapping[str, Any]) -> str:
+    """The table of a result file, for a page."""
+    rows: Sequence[Row] = found["trials"]
+    names = list(rows[0])
+    lines = [
+        "| " + " | ".join(name.replace("_", " ") for name in names) + " |",
+        "|" + "---:|" * len(names),
+    ]
+    for row in rows:
+        cells = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
+        lines.append("| " + " | ".join(cells) + " |")
+    tasks = next(text for text in found["study"]["settings"] if "num_tasks" in text)
+    return "\n".join([*lines, "", f"On {found['machine']}; `{tasks}`."])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs"), help="where trials are kept")
     parser.add_argument("--result", type=Path, help=f"write the table here, as JSON ({NAME}.json)")
+    parser.add_argument("--docs", type=Path, help="a page to put the table of --result into")
     parser.add_argument(
         "--max-concurrent", type=int, help="trials at once; by default all that fit"
     )
@@ -130,7 +147,10 @@ def main() -> None:
     Console().print(table(rows))
     if arguments.result:
         machine = f"{os.cpu_count()} CPU cores, one thread per trial"
-        write_json(arguments.result, value={"study": study, "machine": machine, "trials": rows})
+        found = {"study": study, "machine": machine, "trials": rows}
+        write_json(arguments.result, value=found)
+        if arguments.docs:
+            write_section(arguments.docs, name="real-ratio", text=to_markdown(found))
 
 
 if __name__ == "__main__":
