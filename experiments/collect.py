@@ -37,8 +37,16 @@ _MIN_BROKEN = 3
 """Episodes of one behavior that must all fail by its own fault before it is given up."""
 
 
-def collect(config: CollectConfig, *, folder: Path, console: Console | None = None) -> Path:
+def collect(
+    config: CollectConfig,
+    *,
+    folder: Path,
+    skip_damaged: bool = False,
+    console: Console | None = None,
+) -> Path:
     """Play what is not there yet, and return the path of the manifest.
+
+    With `skip_damaged` parts that are not whole are put aside and played again.
 
     Raises `ScheduleError` or `FolderError` before anything is played, `DamagedFileError` for a
     part that is not whole, `BrokenPolicyError` for a behavior that cannot act at all, and what a
@@ -50,7 +58,7 @@ def collect(config: CollectConfig, *, folder: Path, console: Console | None = No
     place = CollectionFolder(folder)
     place.open(config)
     tally = _Tally(schedule)
-    for played in place.kept(schedule):
+    for played in place.kept(schedule, skip_damaged=skip_damaged):
         tally.add(played)
     if tally.num_episodes:
         console.print(f"kept {tally.num_episodes} episodes that are there already", soft_wrap=True)

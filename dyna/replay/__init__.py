@@ -5,7 +5,12 @@ from dyna.replay.dark import DarkExperienceBuffer
 from dyna.replay.dual import DualBuffer
 from dyna.replay.fifo import FifoBuffer
 from dyna.replay.gradients import GradientBuffer
-from dyna.replay.parquet import TrajectoryFileError, read_trajectories, write_trajectories
+from dyna.replay.parquet import (
+    TrajectoryFileError,
+    iter_parts,
+    read_trajectories,
+    write_trajectories,
+)
 from dyna.replay.prioritized import PrioritizedBuffer
 from dyna.replay.reservoir import ReservoirBuffer
 from dyna.replay.surprise import SurpriseBuffer
@@ -21,6 +26,7 @@ __all__ = [
     "SurpriseBuffer",
     "TaskBalancedBuffer",
     "TrajectoryFileError",
+    "iter_parts",
     "read_trajectories",
     "write_trajectories",
 ]

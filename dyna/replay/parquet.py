@@ -11,6 +11,7 @@ written; a file is written whole or not at all, and its pages carry checksums.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -23,6 +24,8 @@ import pyarrow.parquet as pq
 from dyna.files import DamagedFileError, replacing
 from dyna.replay.codec import encode, write_params
 from dyna.types import Action, Outcome, Source, Start, StopReason, Task, Trajectory, Turn
+
+_log = logging.getLogger(__name__)
 
 ROWS_PER_GROUP = 256
 """Episodes converted at a time, which bounds the memory of reading and writing."""
@@ -127,6 +130,29 @@ def read_columns(path: str | Path, *, names: Sequence[str]) -> list[dict[str, An
 def read_trajectories(path: str | Path) -> list[Trajectory]:
     """All of them, in order. Errors as for `iter_trajectories`."""
     return list(iter_trajectories(path))
+
+
+def iter_parts(paths: Iterable[str | Path], *, skip_damaged: bool = False) -> Iterator[Trajectory]:
+    """What several files hold, one file after the other.
+
+    Errors as for `iter_trajectories`. With `skip_damaged` a file that is damaged is left out whole,
+    and the log names it and says how many were.
+    """
+    num_parts = num_damaged = 0
+    for path in paths:
+        num_parts += 1
+        if not skip_damaged:
+            yield from iter_trajectories(path)
+            continue
+        try:
+            found = read_trajectories(path)
+        except TrajectoryFileError as error:
+            num_damaged += 1
+            _log.warning("left out, as asked: %s", error)
+        else:
+            yield from found
+    if num_damaged:
+        _log.warning("%d of %d parts were damaged and left out", num_damaged, num_parts)
 
 
 def iter_trajectories(path: str | Path) -> Iterator[Trajectory]:

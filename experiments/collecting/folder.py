@@ -9,6 +9,7 @@ took; all the rest is counted from the parts, so nothing can be torn.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from dyna.configuring import dump, save
 from dyna.files import write_json
 from dyna.replay.parquet import (
     TrajectoryFileError,
+    iter_parts,
     read_notes,
     read_trajectories,
     write_trajectories,
@@ -27,6 +29,8 @@ from dyna.types import Trajectory
 from experiments.collecting.config import CollectConfig, load_saved_collect
 from experiments.collecting.players import Played
 from experiments.collecting.schedule import PART_PATTERN, Part, Schedule
+
+_log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 MANIFEST_FILE = "manifest.json"
@@ -68,9 +72,13 @@ class CollectionFolder:
         except OSError as error:
             raise FolderError(f"cannot write into {self.path}: {error}") from None
 
-    def kept(self, schedule: Schedule) -> Iterator[Played]:
+    def kept(self, schedule: Schedule, *, skip_damaged: bool = False) -> Iterator[Played]:
         """The parts that are there. Raises `TrajectoryFileError` for one that is damaged, and
-        `FolderError` for one of another schedule."""
+        `FolderError` for one of another schedule.
+
+        With `skip_damaged` a damaged one is put aside as `*.damaged`, and so is missing.
+        """
+        num_damaged = 0
         for part in schedule.parts:
             path = self.path / part.file
             if not path.exists():
@@ -79,9 +87,15 @@ class CollectionFolder:
                 note: Mapping[str, Any] = json.loads(read_notes(path).get(NOTE, "{}"))
                 trajectories = read_trajectories(path)
             except TrajectoryFileError as error:
-                raise TrajectoryFileError(
-                    f"{error}; or delete it, and its episodes are played again"
-                ) from error
+                if not skip_damaged:
+                    raise TrajectoryFileError(
+                        f"{error}; or have it put aside, and its episodes played again, with "
+                        "--skip-damaged"
+                    ) from error
+                num_damaged += 1
+                path.replace(path.with_name(f"{path.name}.damaged"))
+                _log.warning("put aside, as asked: %s", error)
+                continue
             told = [(t.id, t.task.id, t.behavior) for t in trajectories]
             if told != [(s.episode_id, s.task.id, s.behavior) for s in part.specs]:
                 raise FolderError(
@@ -90,6 +104,8 @@ class CollectionFolder:
                 )
             seconds = float(note.get("seconds", 0.0))
             yield Played(part=part, trajectories=trajectories, seconds=seconds)
+        if num_damaged:
+            _log.warning("%d damaged parts were put aside; they are played again", num_damaged)
 
     def write(self, played: Played, *, provenance: Mapping[str, Any]) -> None:
         seeds = {spec.episode_id: spec.seed for spec in played.part.specs}
@@ -138,15 +154,17 @@ class CollectionFolder:
         return self.path / MANIFEST_FILE
 
 
-def collected(folder: Path) -> Iterator[Trajectory]:
-    """Every episode of a folder, part by part. Raises `FolderError` if it holds none."""
+def collected(folder: Path, *, skip_damaged: bool = False) -> Iterator[Trajectory]:
+    """Every episode of a folder, part by part; `skip_damaged` as for `iter_parts`.
+
+    Raises `FolderError` if there is no part at all.
+    """
     paths = sorted(folder.glob(PART_PATTERN))
     if not paths:
         raise FolderError(
             f"{folder} holds no collected episodes (files such as train-00000.parquet)"
         )
-    for path in paths:
-        yield from read_trajectories(path)
+    yield from iter_parts(paths, skip_damaged=skip_damaged)
 
 
 def missing_parts(folder: CollectionFolder, *, schedule: Schedule) -> list[Part]:

@@ -27,6 +27,7 @@ def add_commands(commands: Any) -> None:
     sub.add_argument(
         "--dry-run", action="store_true", help="print the resolved config, with what each key means"
     )
+    _add_skip_damaged(sub, what="put them aside and play their episodes again")
     sub.add_argument(
         "settings",
         nargs="*",
@@ -53,6 +54,15 @@ def add_commands(commands: Any) -> None:
         action="store_true",
         help="leave the world's hidden state out of messages",
     )
+    _add_skip_damaged(sub, what="leave them out")
+
+
+def _add_skip_damaged(sub: argparse.ArgumentParser, *, what: str) -> None:
+    sub.add_argument(
+        "--skip-damaged",
+        action="store_true",
+        help=f"where parts of a collection are damaged: {what}, each named in the log",
+    )
 
 
 def _collect(options: argparse.Namespace) -> int:
@@ -69,7 +79,9 @@ def _collect(options: argparse.Namespace) -> int:
     folder: Path = options.out or Path("collections") / config.name
     console = wide_console()
     try:
-        manifest = collect(config, folder=folder, console=console)
+        manifest = collect(
+            config, folder=folder, skip_damaged=options.skip_damaged, console=console
+        )
     except (FolderError, ScheduleError) as error:
         raise UsageError(str(error)) from error
     except KeyboardInterrupt:
@@ -122,7 +134,11 @@ def _export(options: argparse.Namespace) -> int:
             split = options.split or "train"
             episodes = read_messages(source, world=options.world, split=split)
         else:
-            found = collected(source) if source.is_dir() else iter_trajectories(source)
+            found = (
+                collected(source, skip_damaged=options.skip_damaged)
+                if source.is_dir()
+                else iter_trajectories(source)
+            )
             episodes = (t for t in found if options.split in ("", t.task.split))
         told, counts = _counted(episodes, only_sound=target.suffix in MESSAGES)
         if target.suffix in MESSAGES:

@@ -15,7 +15,13 @@ from pathlib import Path
 import pytest
 
 from dyna.envs.corridor import CorridorEnv, CorridorWorld
-from dyna.replay.parquet import read_columns, read_notes, read_trajectories, write_trajectories
+from dyna.replay.parquet import (
+    TrajectoryFileError,
+    read_columns,
+    read_notes,
+    read_trajectories,
+    write_trajectories,
+)
 from dyna.rollout import BrokenPolicyError
 from dyna.types import Action, Context, Outcome, Task, Trajectory
 from experiments.cli import FAILED, MISTAKE, main
@@ -208,6 +214,30 @@ def test_a_finished_collection_is_not_played_again(tmp_path: Path) -> None:
     gather(tmp_path, *changes)
     assert data_of(tmp_path) == first
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.parquet")}
+
+
+def test_a_damaged_part_is_named_and_played_again_only_if_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, changes = tmp_path / "mix", [*HOUSE, "episodes=8", "episodes_per_part=4"]
+    gather(folder, *changes)
+    whole = data_of(folder)
+    part = sorted(folder.glob("*.parquet"))[-1]
+    part.write_bytes(part.read_bytes()[:-30])
+    with pytest.raises(TrajectoryFileError, match=rf"{part.name} .*--skip-damaged"):
+        gather(folder, *changes)
+
+    target = tmp_path / "some.parquet"
+    assert main(["export", str(folder), str(target)]) == 2
+    assert part.name in capsys.readouterr().err and not target.exists()
+    assert main(["export", str(folder), str(target), "--skip-damaged"]) == 0
+    assert len(read_trajectories(target)) == 4
+    assert f"{part.name}" in caplog.text and "1 of 2 parts were damaged" in caplog.text
+
+    assert main(["collect", "--out", str(folder), *changes, "--skip-damaged"]) == 0
+    assert data_of(folder) == whole
+    assert part.with_name(f"{part.name}.damaged").exists()
+    assert "1 damaged parts were put aside" in caplog.text
 
 
 def test_the_policy_of_a_run_plays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

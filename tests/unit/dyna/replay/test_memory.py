@@ -13,6 +13,7 @@ import pytest
 
 from dyna.plugins import BUILT_IN, resolve
 from dyna.protocols import HasExperiences, HasGradients, HasScores, HasTargets
+from dyna.replay.buffer import TrajectoryBuffer
 from dyna.types import SoftTargets
 from tests.unit.dyna.replay.strategies import episode
 
@@ -120,7 +121,9 @@ def test_what_python_allocates_is_what_a_buffer_counts(name: str) -> None:
     gc.collect()
     tracemalloc.start()
     try:
-        buffer = resolve("replay_buffers", name)(max_transitions=10**6, max_bytes=limit, seed=0)
+        buffer: TrajectoryBuffer = resolve("replay_buffers", name)(
+            max_transitions=10**6, max_bytes=limit, seed=0
+        )
         before = tracemalloc.get_traced_memory()[0]
         for first in range(0, 1000, 50):
             if isinstance(buffer, HasExperiences) and first % 200 == 0:

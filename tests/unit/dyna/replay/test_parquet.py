@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyna.replay import TrajectoryFileError, read_trajectories, write_trajectories
+from dyna.replay import TrajectoryFileError, iter_parts, read_trajectories, write_trajectories
 from dyna.replay.codec import decode, encode
 from dyna.types import Action, Outcome, Start, Task, Trajectory
 from tests.unit.dyna.replay.strategies import episode, trajectories
@@ -146,3 +146,19 @@ def test_values_that_no_file_returns_equal_are_refused(
     with pytest.raises(ValueError, match=message):
         write_trajectories(tmp_path / "t", [episode("fine"), odd])
     assert os.listdir(tmp_path) == []
+
+
+def test_damaged_parts_are_named_and_left_out_only_if_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = [tmp_path / f"part-{number}.parquet" for number in range(3)]
+    for path in paths:
+        write_trajectories(path, [episode(f"{path.stem}/{i}") for i in range(2)])
+    paths[1].write_bytes(paths[1].read_bytes()[:-30])
+    with pytest.raises(TrajectoryFileError, match=r"part-1\.parquet is not a whole"):
+        list(iter_parts(paths))
+    kept = [t.id for t in iter_parts(paths, skip_damaged=True)]
+    assert kept == ["part-0/0", "part-0/1", "part-2/0", "part-2/1"]
+    assert "part-1.parquet" in caplog.text and "1 of 3 parts were damaged" in caplog.text
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        list(iter_parts([tmp_path / "nowhere"], skip_damaged=True))
