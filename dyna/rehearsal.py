@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from dyna.config import RehearsalConfig
 from dyna.imagination import Dream, plan_dreams
@@ -98,13 +99,23 @@ class Rehearsal:
         return metrics | {f"rehearsal/{k}/old_wins": float(len(v)) for k, v in self._old.items()}
 
     def beside(self, shown: Sequence[Trajectory], *, round: int) -> list[Trajectory]:
-        """What the policy clones: the new demonstrations, and an even share of every old skill."""
+        """What the policy clones: the new demonstrations, and an even share of every old skill.
+
+        Dreams and real successes of a skill take turns, as long as there are both.
+        """
         most = math.ceil(self.config.share * len(shown)) if shown else self.config.episodes
         beside = list(shown)
         for skill in sorted(self._old):
             known = self._old[skill]
-            order = generator(self.seed, "rehearsed", round, skill).permutation(len(known))
-            beside += [known[place] for place in order.tolist()[:most]]
+            order: list[int] = (
+                generator(self.seed, "rehearsed", round, skill).permutation(len(known)).tolist()
+            )
+            dreamt, real = (
+                [known[place] for place in order if (known[place].source is Source.REAL) is is_real]
+                for is_real in (False, True)
+            )
+            taken = [t for pair in zip_longest(dreamt, real) for t in pair if t is not None]
+            beside += taken[:most]
         return beside
 
     def _episodes(self) -> list[Trajectory]:
