@@ -63,13 +63,15 @@ class StreamWorld:
 
     @property
     def splits(self) -> Mapping[str, int | None]:
-        """Of each experience, where its world tells."""
-        return {
-            f"{name}:{split}": num
-            for name, world in self._worlds.items()
-            if isinstance(world, HasSplits)
-            for split, num in world.splits.items()
-        }
+        """Those that all worlds have; a split of one experience is a part of such a one."""
+        own = [world.splits for world in self._worlds.values() if isinstance(world, HasSplits)]
+        if len(own) < len(self._worlds):
+            return {}
+        together: dict[str, int | None] = {}
+        for split in (split for split in own[0] if all(split in has for has in own)):
+            sizes = [num for has in own if (num := has[split]) is not None]
+            together[split] = min(sizes) * len(own) if sizes else None
+        return together
 
     def fingerprint(self, task: Task) -> str:
         """The world's own. Raises `ValueError` where the world has none."""

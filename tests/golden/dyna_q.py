@@ -61,10 +61,14 @@ def make_loop(
         publish_policy=lambda: on_share("share policy"),
         publish_model=lambda: on_share("share model"),
     )
-    settings = {"evaluator": NoEvaluation(), "ledger": Ledger(), "crew": crew} | settings
+    settings = {
+        "evaluator": NoEvaluation(),
+        "ledger": Ledger(),
+        "crew": crew,
+        "replay": ReservoirBuffer(max_transitions=100_000, seed=seed),
+    } | settings
     return DynaLoop(
         world=world,
-        replay=ReservoirBuffer(max_transitions=100_000, seed=seed),
         model_learner=model,
         policy_learner=agent,
         stream=stream,
