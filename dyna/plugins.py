@@ -44,6 +44,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "world_models": {
         "llm": "worldmodels.llm:LLMWorldModel",
         "tabular": "worldmodels.tabular:TabularWorldModel",
+        "oracle": "worldmodels.oracle:OracleWorldModel",
         "openai": "worldmodels.chat:ChatWorldModel",
     },
     "environments": {

@@ -73,6 +73,7 @@ def build_player(config: RunConfig) -> Player:
         "world_models",
         config.world_model,
         **_language(config, WORLD_MODEL, stores=stores),
+        world=world,
         use_hidden_state=config.world_model.use_hidden_state,
         max_new_tokens=config.world_model.max_new_tokens,
         seed=derive_seed(config.seed, "world_model"),
