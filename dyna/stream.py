@@ -87,7 +87,9 @@ class Stream:
 
     @classmethod
     def of(cls, config: RunConfig) -> Self:
-        """The stream of a run; of a run without one, its only world."""
+        """The stream of a run; of a run without one, or of all at once, one experience."""
+        if config.stream.joint and config.stream.experiences:
+            return cls([_joint(config)])
         experiences = [
             Experience(name=part.name, real=part.real, rounds=part.rounds)
             for part in config.stream.experiences
@@ -111,6 +113,20 @@ class Stream:
                 return Place(experience=experience, round=round)
             round -= experience.rounds + 1
         return Place(experience=self.experiences[-1], round=round)
+
+
+def _joint(config: RunConfig) -> Experience:
+    """All experiences as one: as many rounds, and the same budget to a few episodes a round."""
+    parts = config.stream.experiences
+    rounds = sum(part.rounds for part in parts)
+    played = sum(part.rounds * part.real.episodes_per_round for part in parts)
+    real = replace(
+        parts[0].real,
+        demonstrations=sum(part.real.demonstrations for part in parts),
+        explorations=sum(part.real.explorations for part in parts),
+        episodes_per_round=round(played / max(1, rounds)),
+    )
+    return Experience(real=real, rounds=rounds)
 
 
 __all__ = ["EXPERIENCE", "Experience", "Place", "Stream", "experience_of", "split_of", "world_of"]

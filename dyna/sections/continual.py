@@ -63,6 +63,9 @@ class StreamConfig:
     """What is learned after what. Without experiences a run is of one world."""
 
     experiences: list[ExperienceConfig] = field(default_factory=list[ExperienceConfig])
+    joint: bool = False
+    """All at once instead of one after another, on the sum of their budgets: what forgetting is
+    measured against."""
     boundaries: Boundaries = Boundaries.KNOWN
     drift: DriftConfig = field(default_factory=DriftConfig)
 

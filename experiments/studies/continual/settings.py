@@ -16,7 +16,6 @@ from typing import Any
 
 from dyna import configuring
 from dyna.config import RunConfig
-from dyna.stream import world_of
 from experiments.studies.jobs import Job
 from experiments.usage import find_config
 
@@ -107,14 +106,12 @@ def plan(study: Study, *, folder: Path, changes: Sequence[str] = ()) -> Runs:
         ]
 
     stream = as_override("stream.experiences", study.experiences)
-    together = _joint(study)
+    together = [stream, "stream.joint=true", "evaluation.every=1000"]
     untrained = [
-        *together,
-        "rounds=0",
+        as_override("stream.experiences", [_untouched(entry) for entry in study.experiences]),
+        "stream.joint=true",
         "world_model_learner.first_epochs=0",
         "policy_learner.imitation_epochs=0",
-        "real.demonstrations=1",
-        "real.explorations=0",
     ]
     alone = {
         str(entry["name"]): row(
@@ -140,29 +137,16 @@ def run_config(study: Study, *, settings: Sequence[str] = ()) -> RunConfig:
     return configuring.load(find_config(study.config), overrides=overrides)
 
 
+def _untouched(experience: Mapping[str, Any]) -> dict[str, Any]:
+    """With the one real episode that a run must have; nothing is learned from it."""
+    shown = bool(experience.get("real", {}).get("demonstrations"))
+    real = {"demonstrations": int(shown), "explorations": int(not shown)}
+    return {**experience, "rounds": 0, "real": real}
+
+
 def as_override(key: str, value: object) -> str:
     """`key=value` for any JSON value."""
     return f"{key}={json.dumps(value)}"
-
-
-def _joint(study: Study) -> list[str]:
-    """All experiences as one world and one budget, with as many rounds as the stream has."""
-    config = run_config(study)
-    parts = config.stream.experiences
-    summed: Mapping[str, int] = {
-        name: sum(getattr(part.real, name) for part in parts)
-        for name in ("demonstrations", "explorations")
-    }
-    rounds = sum(part.rounds for part in parts)
-    played = sum(part.rounds * part.real.episodes_per_round for part in parts)
-    return [
-        "world.name=stream",
-        as_override("world.params", world_of(config).params),
-        *(f"real.{name}={value}" for name, value in summed.items()),
-        f"real.episodes_per_round={played // max(1, rounds)}",
-        f"rounds={rounds}",
-        "evaluation.every=1000",
-    ]
 
 
 def _share_of_evaluation(study: Study) -> list[str]:

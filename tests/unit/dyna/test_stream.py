@@ -37,6 +37,23 @@ def test_rounds_are_numbered_through_and_every_experience_opens() -> None:
     assert stream.at(7).experience.name == "long"
 
 
+def test_joint_training_is_the_same_worlds_and_budget_without_an_order() -> None:
+    parts = [
+        {"name": "a", "rounds": 2, "real": {"demonstrations": 3, "episodes_per_round": 4}},
+        {"name": "b", "rounds": 1, "real": {"explorations": 5, "episodes_per_round": 10}},
+    ]
+    overrides = [f"stream.experiences={parts}", "stream.joint=true"]
+    config = load(overrides=[*overrides, "world.params={rooms: [kitchen]}"])
+    stream = Stream.of(config)
+    assert not stream.is_continual and stream.last_round == 3
+    real = stream.experiences[0].real
+    defaults = RealConfig()
+    assert real.demonstrations == 3 + defaults.demonstrations
+    assert real.explorations == defaults.explorations + 5
+    assert real.episodes_per_round * 3 == 2 * 4 + 10
+    assert list(world_of(config).params["worlds"]) == ["a", "b"]
+
+
 def test_a_run_of_one_world_is_a_stream_without_a_name() -> None:
     stream = Stream.of(load(overrides=["rounds=4", "real.explorations=7"]))
     assert not stream.is_continual and stream.last_round == 4
