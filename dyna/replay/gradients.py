@@ -30,7 +30,8 @@ class GradientBuffer(TrajectoryBuffer):
 
     Where room is short, a newcomer whose largest cosine is `max_cosine` or more is turned away;
     any other duels with one that was chosen before, drawn in proportion to likeness, and the two
-    leave with chances in proportion to theirs. Draws among all that is held are even. Without
+    leave with chances in proportion to theirs. Whoever is replayed is compared anew, so that what
+    came first of a crowd does not pass for rare. Draws among all that is held are even. Without
     gradients a newcomer takes the place of any other alike.
     """
 
@@ -42,8 +43,9 @@ class GradientBuffer(TrajectoryBuffer):
     """Numbers in a sketch; each takes 2 bytes."""
     num_compared: int = 10
     """How many of those held a newcomer's gradient is compared with."""
-    max_cosine: float = 0.0
-    """0 is the paper's; larger values let in what is not quite new."""
+    max_cosine: float = 0.9
+    """0 is the paper's. All gradients of a language model have much in common: at 0 nothing would
+    ever be let in once the room is full."""
     waiting_share: float = 0.2
     """Share of the room that is left to those whose gradients are not known yet."""
 
@@ -78,8 +80,7 @@ class GradientBuffer(TrajectoryBuffer):
             if entry is None:
                 continue
             is_new = entry.serial not in self._likeness
-            if is_new:
-                self._likeness[entry.serial] = self._likeness_of(unit)
+            self._likeness[entry.serial] = self._likeness_of(unit, entry=entry)
             self._shelf.attachments.put(entry.serial, unit.astype(np.float16).tobytes())
             if is_new:
                 self._waiting.take(entry)
@@ -100,16 +101,19 @@ class GradientBuffer(TrajectoryBuffer):
             )
         return vector / max(float(np.linalg.norm(vector)), 1e-300)
 
-    def _likeness_of(self, unit: NDArray[np.float64]) -> float:
-        others = self._chosen.entries
-        if not others:
+    def _likeness_of(self, unit: NDArray[np.float64], *, entry: Entry) -> float:
+        held = self._chosen.entries
+        if not held:
             return _NEUTRAL
-        num = min(self.num_compared, len(others))
-        places = self._keys.choice(len(others), size=num, replace=False)
+        num = min(self.num_compared, len(held))
+        places = self._keys.choice(len(held), size=num, replace=False)
+        others = [held[int(place)] for place in places]
         sketches = self._shelf.attachments
-        blobs = [sketches.get(others[int(place)].serial) or b"" for place in places]
-        held = np.frombuffer(b"".join(blobs), dtype=np.float16).reshape(len(blobs), -1)
-        return 1.0 + float(np.clip(held.astype(np.float64) @ unit, -1.0, 1.0).max())
+        blobs = [sketches.get(other.serial) or b"" for other in others if other is not entry]
+        if not blobs:
+            return _NEUTRAL
+        known = np.frombuffer(b"".join(blobs), dtype=np.float16).reshape(len(blobs), -1)
+        return 1.0 + float(np.clip(known.astype(np.float64) @ unit, -1.0, 1.0).max())
 
     def _settle(self, newcomer: Entry) -> None:
         mine = self._likeness[newcomer.serial]

@@ -31,6 +31,7 @@ def make(*, num: int, seed: int = 0, num_compared: int = 10) -> GradientBuffer:
         waiting_share=0.5,
         sketch_size=2,
         num_compared=num_compared,
+        max_cosine=0.0,
         seed=seed,
     )
 
@@ -46,6 +47,14 @@ def test_likeness_is_one_more_than_the_largest_cosine() -> None:
     offer(buffer, "first", degrees=0.0)
     offer(buffer, "same", degrees=0.0)
     assert buffer.likeness() == {"first": 1.0, "same": pytest.approx(2.0)}
+
+
+def test_what_is_replayed_is_compared_anew() -> None:
+    buffer = make(num=4, num_compared=100)
+    offer(buffer, "first", degrees=0.0)
+    offer(buffer, "same", degrees=0.0)
+    buffer.note_gradients({"first": at(60.0)})
+    assert buffer.likeness() == {"first": pytest.approx(1.5), "same": pytest.approx(2.0)}
 
 
 def test_a_newcomer_like_what_is_held_is_turned_away() -> None:
