@@ -85,6 +85,7 @@ RANGES: dict[str, Range] = {
     "world_model_learner.epochs": NON_NEGATIVE,
     "world_model_learner.replay_ratio": SHARE_BELOW_ONE,
     "world_model_learner.gate.margin": SHARE_BELOW_ONE,
+    "world_model_learner.gate.loss_margin": NON_NEGATIVE,
     "world_model_learner.gate.level": Range(0, 1, open_low=True, open_high=True),
     "world_model_learner.gate.holdout_fraction": SHARE_BELOW_ONE,
     "world_model_learner.gate.max_bytes": AT_LEAST_ONE,

@@ -10,18 +10,26 @@ import logging
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from dyna.config import GateConfig
+from dyna.config import GateBurden, GateConfig
 from dyna.evaluation.fidelity import TurnScore
 from dyna.files import read_json, write_json
 from dyna.seeding import derive_seed
 from dyna.training.tensor_files import write_tensors
 from dyna.training.weights import distinct_weights
 from dyna.types import Metrics, Trajectory
-from worldmodels.gate import FRESH, ExperienceVerdict, GateVerdict, judge
+from worldmodels.gate import (
+    ALL,
+    FRESH,
+    ExperienceVerdict,
+    GateVerdict,
+    is_worth_it,
+    judge,
+)
 from worldmodels.held_out import HeldOutMemory, experience_name
 
 _log = logging.getLogger(__name__)
@@ -86,27 +94,36 @@ class Gate:
         verdict = GateVerdict(past=asked(True))
         if not verdict.accepted:
             return verdict
-        return GateVerdict(past=verdict.past, fresh=next(iter(asked(False)), None))
+        verdict = replace(verdict, fresh=next(iter(asked(False)), None))
+        if self._config.burden is not GateBurden.WORTH:
+            return verdict
+        return replace(verdict, is_worth_it=is_worth_it(verdict, config=self._config))
 
     def refuse(self, model: PreTrainedModel, *, verdict: GateVerdict, update: int) -> None:
         """Count it, say why, and keep the model as it is now."""
         self.num_refused += 1
-        for part in verdict.parts:
-            if not part.accepted:
-                _log.warning(
-                    "the world model of update %d was refused: exact match on %d held-out turns "
-                    "of %s went from %.3f to %.3f (%d lost, %d gained; p=%.2g for worse, %.2g for "
-                    "safe)",
-                    update,
-                    part.num_turns,
-                    part.experience,
-                    part.old_em,
-                    part.new_em,
-                    part.lost,
-                    part.gained,
-                    part.p_worse,
-                    part.p_safe,
-                )
+        told = [part for part in verdict.parts if not part.accepted]
+        why = "it is worse" if told else "neither is the past shown to be safe nor fresh turns won"
+        _log.warning("the world model of update %d was refused: %s", update, why)
+        for part in told or verdict.parts:
+            _log.warning(
+                "update %d: exact match on %d held-out turns of %s went from %.3f to %.3f (%d "
+                "lost, %d gained; p=%.2g for worse, %.2g for safe), the loss by %+.3f nats a turn "
+                "(p=%.2g for worse, %.2g for safe)%s",
+                update,
+                part.num_turns,
+                part.experience,
+                part.old_em,
+                part.new_em,
+                part.lost,
+                part.gained,
+                part.p_worse,
+                part.p_safe,
+                part.loss_rise,
+                part.p_doubt,
+                part.p_sure,
+                "" if part.accepted else ": refused",
+            )
         if self.folder is not None:
             self._keep(self.folder, model=model, verdict=verdict, update=update)
 
@@ -129,7 +146,7 @@ class Gate:
 
     def metrics(self, verdict: GateVerdict) -> Metrics:
         """The verdict, in all and of each experience."""
-        past = verdict.past
+        past = [part for part in verdict.past if part.experience != ALL]
         num_turns = sum(part.num_turns for part in past)
         found: Metrics = {
             "model/gate_accepted": float(verdict.accepted),
@@ -149,6 +166,10 @@ class Gate:
                 "em_candidate": part.new_em,
                 "p_worse": part.p_worse,
                 "p_safe": part.p_safe,
+                "loss_rise": part.loss_rise,
+                "p_doubt": part.p_doubt,
+                "p_sure": part.p_sure,
+                "p_won": part.p_won,
             }
             found |= {f"model/gate/{part.experience}/{name}": of_one[name] for name in of_one}
         return found

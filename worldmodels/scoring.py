@@ -59,7 +59,7 @@ def score_turns(
     order = sorted(range(len(jobs)), key=lambda i: num_trained_tokens(jobs[i].sample), reverse=True)
     max_tokens = _MAX_ROW_TOKENS if can_pack(model) else 1
     for chunk in _chunks(jobs, order, max_tokens=max_tokens, max_targets=_MAX_LOGITS // vocab_size):
-        best, log_probs = _predict(model, [jobs[i].sample for i in chunk])
+        best, log_probs, of_truth = _predict(model, [jobs[i].sample for i in chunk])
         first = 0
         for i in chunk:
             job = jobs[i]
@@ -72,6 +72,7 @@ def score_turns(
                         trajectory_id=job.trajectory.id,
                         predicted=best[span],
                         log_probs=log_probs[span],
+                        loss=max(0.0, -sum(of_truth[span])),
                         kind=confidence_kind,
                     )
                 )
@@ -124,15 +125,18 @@ def _chunks(
 @torch.inference_mode()
 def _predict(
     model: PreTrainedModel, samples: Sequence[TrainingSample]
-) -> tuple[list[int], list[float]]:
-    """The arg-max token, and its log-prob, wherever a sample has cross entropy; sample by sample.
+) -> tuple[list[int], list[float], list[float]]:
+    """The arg-max token, its log-prob and that of the true one, wherever a sample has cross
+    entropy; sample by sample.
 
     `samples` come longest first; they are one row.
     """
     bound = sum(len(sample.token_ids) for sample in samples)
     (row,) = pack(samples, max_tokens=bound, max_targets=bound, device=model.device)
-    values, indices = target_distribution(model, row=row).max(dim=1)
-    return indices.tolist(), values.tolist()
+    log_probs = target_distribution(model, row=row)
+    values, indices = log_probs.max(dim=1)
+    of_truth = log_probs.gather(1, row.targets[:, None])[:, 0]
+    return indices.tolist(), values.tolist(), of_truth.tolist()
 
 
 def _score(
@@ -142,6 +146,7 @@ def _score(
     trajectory_id: str,
     predicted: Sequence[int],  # [O]
     log_probs: Sequence[float],  # [O]
+    loss: float,
     kind: Confidence,
 ) -> TurnScore:
     real = turn.outcome
@@ -161,6 +166,7 @@ def _score(
         valid=real.valid,
         depth=1,
         trajectory_id=trajectory_id,
+        loss=loss,
     )
 
 

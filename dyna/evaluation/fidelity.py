@@ -48,6 +48,8 @@ class TurnScore:
     """The how-manieth prediction in a row this is: 1 on a real prefix, more inside a dream."""
     trajectory_id: str
     """The real episode it belongs to; turns of one episode are not independent."""
+    loss: float | None = None
+    """Of the real answer, in nats; None for a model that tells no probabilities."""
     f1: float | None = None
     """`word_f1` of the predicted and the real observation, where it was computed."""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -29,13 +30,14 @@ class PairedTest:
     """Example: of 200 turns 14 lost, 4 gained, margin 0.02: `drop` is 0.05, `p_worse` 0.11."""
 
     drop: float
-    """The share of turns right that was lost, net."""
+    """The share of turns right that was lost, net; or what was compared instead, per turn."""
     p_worse: float
     """Of the hypothesis that the drop is at most the margin: small shows that it is larger."""
     p_safe: float
     """Of the hypothesis that the drop is at least the margin: small shows that it is smaller."""
 
 
+@lru_cache(maxsize=4096)
 def mcnemar(*, lost: int, gained: int, num: int, margin: float = 0.0) -> PairedTest:
     """McNemar's comparison of paired proportions, exact, one-sided, with a margin.
 
@@ -60,7 +62,7 @@ def mcnemar(*, lost: int, gained: int, num: int, margin: float = 0.0) -> PairedT
 
 
 def cluster_bootstrap(
-    differences: Sequence[int],
+    differences: Sequence[float],
     *,
     clusters: Sequence[str],
     margin: float = 0.0,
@@ -69,22 +71,24 @@ def cluster_bootstrap(
 ) -> PairedTest:
     """Paired bootstrap that draws whole episodes, for turns of one episode share their luck.
 
-    `differences` are 1 for a lost turn, -1 for a gained one, else 0; `clusters` name each turn's
-    episode. Episodes are drawn with replacement and the drop computed anew (Field and Welsh, JRSS B
-    2007; a p-value is the share of resamples on the other side of the margin, itself counted in, as
-    in Davison and Hinkley 1997, 4.4). With fewer than about 20 episodes it is too sure of itself.
+    `differences` are 1 for a lost turn, -1 for a gained one, else 0, or how much the loss of each
+    turn grew; `clusters` name each turn's episode. Episodes are drawn with replacement and the drop
+    computed anew (Field and Welsh, JRSS B 2007; a p-value is the share of resamples on the other
+    side of the margin, itself counted in, as in Davison and Hinkley 1997, 4.4). With fewer than
+    about 20 episodes it is too sure of itself.
 
-    Raises `ValueError` for sequences of different or no length, or a margin outside [0, 1).
+    Raises `ValueError` for sequences of different or no length, or a margin below 0.
     """
     if len(differences) != len(clusters) or not differences:
         raise ValueError(
             "a bootstrap needs turns, each with its episode, got "
             f"{len(differences)} and {len(clusters)}"
         )
-    _check_margin(margin)
-    sums: dict[str, list[int]] = {}
+    if not margin >= 0:
+        raise ValueError(f"margin must be >= 0, got {margin}")
+    sums: dict[str, list[float]] = {}
     for difference, cluster in zip(differences, clusters, strict=True):
-        entry = sums.setdefault(cluster, [0, 0])
+        entry = sums.setdefault(cluster, [0.0, 0.0])
         entry[0] += difference
         entry[1] += 1
     table = np.array(list(sums.values()), dtype=float)  # [E, 2] net loss and turns

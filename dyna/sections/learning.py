@@ -74,8 +74,11 @@ class GateBurden(StrEnum):
 
     HARM = "harm"
     """Refused only where it is shown to be worse by more than the margin."""
+    WORTH = "worth"
+    """As harm; and live only where it is also shown that the past as a whole is safe, or that
+    fresh turns are won. Too few turns of either are not asked."""
     SAFETY = "safety"
-    """Live only where it is shown, for each experience, not to be."""
+    """Live only where it is shown, for each experience, not to be worse by the margin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +87,12 @@ class GateConfig:
 
     enabled: bool = True
     test: GateTest = GateTest.MCNEMAR
-    burden: GateBurden = GateBurden.HARM
+    burden: GateBurden = GateBurden.WORTH
     margin: float = 0.02
     """A true fall of exact match, on any past experience, that is put up with."""
+    loss_margin: float = 0.1
+    """A true rise of the loss per held-out turn, in nats, that is put up with: what noise does to
+    a model shows in its doubts long before it shows in its mistakes."""
     level: float = 0.05
     """Chance of deciding wrongly against the hypothesis under test, over all experiences."""
     recheck: bool = True
@@ -97,8 +103,8 @@ class GateConfig:
     max_bytes: int = 256 * 2**10
     """Bytes of held-out episodes kept at most, shared equally by the experiences."""
     min_turns: int = 50
-    """An experience with fewer held-out turns is judged together with others of its size; where
-    all of them together have fewer, the check abstains."""
+    """An experience with fewer held-out turns is judged only as a part of the whole past; where
+    that has fewer too, the check abstains."""
     keep_refused: int = 1
     """Refused models kept in the folder of the run, newest first; of all, the verdict is."""
 

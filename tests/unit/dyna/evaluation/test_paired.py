@@ -81,7 +81,11 @@ def test_impossible_counts_are_refused(lost: int, gained: int, num: int) -> None
 def test_margins_out_of_range_are_refused(margin: float) -> None:
     with pytest.raises(ValueError, match="margin"):
         mcnemar(lost=0, gained=0, num=5, margin=margin)
-    with pytest.raises(ValueError, match="margin"):
+
+
+@pytest.mark.parametrize("margin", [-0.1, math.nan])
+def test_a_bootstrap_refuses_margins_below_zero(margin: float) -> None:
+    with pytest.raises(ValueError, match="margin must be >= 0"):
         cluster_bootstrap([0], clusters=["a"], margin=margin, seed=0)
 
 
