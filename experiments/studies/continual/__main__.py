@@ -12,6 +12,7 @@ Strategies that are done are read, not run again; one that is added gets its row
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -51,27 +52,28 @@ def collect(study: Study, *, runs: Runs, result: Path) -> None:
     """Write what all strategies came to: `<name>.json` holds for each a list, one entry for each
     seed; `<name>.study.json` what they were and what frames them."""
     tasks = [str(entry["name"]) for entry in study.experiences]
-    measures = (*MODEL_MEASURES, POLICY)
-    before = {
-        job.seed: {m: dict(zip(tasks, _final(job, m, tasks), strict=True)) for m in measures}
-        for job in runs.before
-    }
-    found: dict[str, Any] = _read(result)
-    for name, jobs in runs.strategies.items():
-        found[name] = [
-            entry(job.folder, seed=job.seed, tasks=tasks, before=before.get(job.seed, {}))
-            for job in jobs
-        ]
+    frame_path = result.with_suffix(".study.json")
+    found, frame = _read(result), _read(frame_path)
     references: dict[str, Any] = {
         "before": [_reference(job, tasks=tasks) for job in runs.before],
         "joint": [_reference(job, tasks=tasks) for job in runs.joint],
         "alone": _alone(runs.alone, tasks=tasks),
     }
+    # A call without references, or of a few strategies, leaves what an earlier one measured.
+    earlier = frame.get("references", {})
+    references = {name: rows or earlier.get(name, []) for name, rows in references.items()}
+    before = {row["seed"]: _untrained(row, tasks=tasks) for row in references["before"]}
+    for name, jobs in runs.strategies.items():
+        found[name] = [
+            entry(job.folder, seed=job.seed, tasks=tasks, before=before.get(job.seed, {}))
+            for job in jobs
+        ]
+    named = {**frame.get("study", {}).get("strategies", {}), **study.strategies}
     write_json(result, value=found)
     write_json(
-        result.with_suffix(".study.json"),
+        frame_path,
         value={
-            "study": asdict(study),
+            "study": asdict(replace(study, strategies=named)),
             "tasks": tasks,
             "machine": machine(),
             "references": references,
@@ -79,8 +81,19 @@ def collect(study: Study, *, runs: Runs, result: Path) -> None:
     )
 
 
+def _untrained(row: Mapping[str, Any], *, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
+    """By measure and task."""
+    return {
+        measure: {
+            task: math.nan if value is None else value
+            for task, value in zip(tasks, row[measure], strict=True)
+        }
+        for measure in (*MODEL_MEASURES, POLICY)
+    }
+
+
 def _read(result: Path) -> dict[str, Any]:
-    """Rows of strategies that an earlier call ran."""
+    """What an earlier call wrote."""
     return dict(read_json(result)) if result.exists() else {}
 
 
