@@ -18,8 +18,10 @@ from dyna.rllib.learner import trainer_arguments
 from dyna.rllib.trainer import RLlibTrainer
 from dyna.seeding import generator
 from dyna.training.models import load_model
+from dyna.training.penalties import Quadratic
 from dyna.training.trainer import TokenTrainer
-from dyna.types import TrainingSample
+from dyna.training.weights import trainable
+from dyna.types import SoftTargets, TrainingSample
 from tests.cluster.tiny_build import tiny_config
 
 pytestmark = pytest.mark.ray
@@ -42,6 +44,14 @@ def make_samples(*, num: int = 7) -> list[TrainingSample]:
                 rl_mask=ones if index % 3 else (),
                 old_log_probs=tuple(-5.0 * value for value in ones) if index % 3 else (),
                 ref_kl=tuple(0.1 * value for value in ones),
+                soft=tuple(0.1 * value for value in ones) if index % 2 else (),
+                soft_targets=SoftTargets(
+                    top_k=2,
+                    token_ids=(7, 9) * (length - 1),
+                    log_probs=(-0.7, -1.4) * (length - 1),
+                )
+                if index % 2
+                else None,
             )
         )
     return samples
@@ -128,10 +138,30 @@ def test_gradients_and_weights_are_those_of_one_process(
     )
 
 
+def test_penalties_pull_in_the_learners_as_in_one_process(
+    shared: tuple[RunConfig, RLlibTrainer],
+) -> None:
+    config, trainer = shared
+    own = in_process(config)
+    trainer.load_weights(own.weights())
+    for each in (own, trainer):
+        each.freeze_reference()
+    anchor = {name: weight.detach() + 0.1 for name, weight in trainable(own.model).items()}
+    pull = Quadratic(strength=3.0, anchor=anchor)
+    metrics = own.train(make_samples(), epochs=2, seed=4, penalties=[pull])
+    found = trainer.train(make_samples(), epochs=2, seed=4, penalties=[pull])
+    assert metrics == pytest.approx(found, abs=1e-4, rel=1e-4)
+    for name, weight in own.weights().items():
+        torch.testing.assert_close(trainer.weights()[name], weight, atol=1e-5, rtol=1e-4)
+    trainer.drop_reference()
+    assert not trainer.has_reference
+
+
 def test_a_loss_that_is_not_finite_is_raised_and_the_learners_live_on(
     shared: tuple[RunConfig, RLlibTrainer],
 ) -> None:
     _, trainer = shared
+    trainer.freeze_reference()
     samples = make_samples(num=4)
     old = tuple(-1e30 if value else 0.0 for value in samples[1].old_log_probs)
     broken = replace(samples[1], old_log_probs=old, rl=tuple(-value for value in samples[1].rl))

@@ -104,7 +104,7 @@ def test_a_save_of_other_regularizers_is_refused(tmp_path: Path) -> None:
 def test_two_regularizers_go_with_any_buffer_by_config(name: str, tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(
-        "world: {name: corridor}\n"
+        "world: {name: corridor, max_turns: 4}\n"
         "policy: {name: random}\n"
         "world_model_learner:\n"
         "  first_epochs: 0.5\n  epochs: 2.0\n"
