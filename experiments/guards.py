@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+
 from dyna.alarm import Alarm
 from dyna.config import RunConfig
+from dyna.files import write_json
 from dyna.ledger import Ledger
-from dyna.loop import Crew
+from dyna.loop import Crew, DynaLoop
 from dyna.protocols import PolicyLearner, ReplayBuffer, World
 from dyna.rehearsal import Rehearsal
 from dyna.seeding import derive_seed
+
+TRIPS_FILE = "alarms.json"
 
 
 def make_alarm(
@@ -51,4 +57,11 @@ def make_rehearsal(
     )
 
 
-__all__ = ["make_alarm", "make_rehearsal"]
+def write_trips(loop: DynaLoop, *, folder: Path) -> None:
+    """For the report: why imagination stopped, once for each time that it did."""
+    if isinstance(loop.alarm, Alarm) and loop.alarm.trips:
+        trips = [{**asdict(trip), "why": str(trip)} for trip in loop.alarm.trips]
+        write_json(folder / TRIPS_FILE, value=trips)
+
+
+__all__ = ["TRIPS_FILE", "make_alarm", "make_rehearsal", "write_trips"]

@@ -32,6 +32,7 @@ from dyna.types import Metrics, Trajectory
 from experiments.build import build_player, build_run, build_trainers
 from experiments.estimates import refuse_what_cannot_fit
 from experiments.evaluation import HeldOutEvaluator
+from experiments.guards import write_trips
 from experiments.journal import ExperienceJournal
 from experiments.report import build_report, summary_table
 from experiments.scoring import play_held_out, record
@@ -246,6 +247,7 @@ def _play(
         for round, metrics in made.loop.run(first_round=first_round, last_round=last):
             crew = made.loop.crew
             tracker.log(round, metrics | (crew.metrics() if isinstance(crew, HasMetrics) else {}))
+            write_trips(made.loop, folder=folder)
             progress.begin_checkpoint()
             _save(config, made, folder=folder, round=round)
             _share(made)

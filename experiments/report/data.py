@@ -13,6 +13,8 @@ What is read:
                   `{"action", "observation", "reward", "terminated", "success"}`; imagined turns
                   also have `confidence`, `truth` (what the real world answers to the same actions,
                   null if unknown) and `wrong`.
+`alarms.json`     optional; `[{"why": str}]`, a sentence for each time the alarm tripped; the page
+                  begins with them.
 `evaluation.json` optional, every key too; RATE = `{"rate", "low", "high", "num"}`, 95% interval,
                   or a bare number:
 
@@ -90,7 +92,7 @@ class Run:
     """Normalized pairs for the viewer; None when the file is missing."""
     evaluation: dict[str, Any] | None
     notices: tuple[str, ...]
-    """What a reader must know about the files themselves."""
+    """What a reader must know first: trips of the alarm, and files that are not whole."""
 
     @property
     def last(self) -> Round:
@@ -140,7 +142,7 @@ def read_run(folder: Path) -> Run:
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
         episodes=None if episodes is None else _pairs(episodes, path=folder / "episodes.json"),
         evaluation=evaluation,
-        notices=notices,
+        notices=notices + _trips(folder / "alarms.json"),
     )
 
 
@@ -200,6 +202,19 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}): delete it, or write it again") from error
+
+
+def _trips(path: Path) -> tuple[str, ...]:
+    """Why imagination stopped, a sentence for each time."""
+    entries = _read_json(path)
+    if entries is None:
+        return ()
+    try:
+        return tuple(f"The alarm tripped: {entry['why']}." for entry in entries)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} must hold a list of objects with `why`, got {error!r}; delete it"
+        ) from error
 
 
 def _pairs(entries: Any, *, path: Path) -> tuple[dict[str, Any], ...]:

@@ -1,16 +1,17 @@
 """Who forgot, the policy or its model: runs of one stream beside the same with perfect dreams.
 
-    dyna train continual --output runs --name live seed=1
-    dyna train continual --output runs --name oracle seed=1 world_model.name=oracle
-    python -m experiments.studies.continual.who_forgot --pair runs/live runs/oracle --result who.json
+    dyna train continual --run runs/live seed=1
+    dyna train continual --run runs/oracle seed=1 world_model.name=oracle
+    python -m experiments.studies.continual.who_forgot --pair runs/live runs/oracle
 
-One pair for each seed. All rates are read from what the runs measured on held-out tasks of every
-experience; nothing is played again.
+One pair for each seed; `--result who.json` keeps the figures. All rates are read from what the runs
+measured on held-out tasks of every experience; nothing is played again.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -63,7 +64,7 @@ def _measured(folder: Path, *, stream: Stream) -> Mapping[int, Metrics]:
 
 
 def _rate(metrics: Metrics, name: str, measure: str) -> float:
-    return metrics.get(f"experience/{name}/{measure}", float("nan"))
+    return metrics.get(f"experience/{name}/{measure}", math.nan)
 
 
 def table(seeds: Sequence[Mapping[str, Attribution]]) -> Table:
@@ -85,8 +86,13 @@ def record(seeds: Sequence[Mapping[str, Attribution]]) -> dict[str, Any]:
     intervals = figures_over_seeds(seeds) if len(seeds) > 1 else {}
     return {
         "over_seeds": {name: asdict(interval) for name, interval in intervals.items()},
-        "seeds": [{name: found.figures() for name, found in own.items()} for own in seeds],
+        "seeds": [{name: _plain(found.figures()) for name, found in own.items()} for own in seeds],
     }
+
+
+def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """NaN becomes None, for JSON has none."""
+    return {name: None if math.isnan(value) else value for name, value in figures.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

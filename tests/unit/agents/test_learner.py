@@ -196,6 +196,68 @@ def test_resume_equals_going_on_to_the_last_bit(tmp_path: Path) -> None:
     assert all(torch.equal(t, expected[name]) for name, t in resumed.trainer.weights().items())
 
 
+def of_skill(command: str, *, family: str) -> Trajectory:
+    return replace(demonstration(command), task=replace(TASK, family=family, id=command))
+
+
+def test_demonstrations_are_drawn_evenly_over_skills() -> None:
+    """Of 24 shown of one skill and 4 of the other, an update of 32 gets 4 and 4."""
+    pupil = learner(config=replace(CONFIG, imitation_epochs=1))
+    many = [of_skill(f"{k:02}", family="many") for k in range(24)]
+    few = [of_skill(f"few {k}", family="few") for k in range(4)]
+    pupil.imitate([*many, *few])
+    drawn = pupil._demonstrations.draw(32, seed=0, update=0)  # pyright: ignore[reportPrivateUsage]
+    known = set(pupil._demonstrations.by_skill["t/few"])  # pyright: ignore[reportPrivateUsage]
+    assert len(drawn) == len(set(drawn)) == 8
+    assert sum(sample in known for sample in drawn) == 4
+
+
+def test_the_policy_goes_back_to_what_was_kept_and_remembers_it(tmp_path: Path) -> None:
+    pupil = learner(config=replace(CONFIG, imitation_epochs=2))
+    with pytest.raises(ValueError, match="no weights were kept"):
+        pupil.restore_weights()
+    pupil.imitate([demonstration("ab")])
+    kept = pupil.trainer.weights()
+    pupil.keep_weights()
+    pupil.imitate([demonstration("zz")])
+    assert not torch.equal(pupil.trainer.weights()["lm_head.weight"], kept["lm_head.weight"])
+    pupil.save(str(tmp_path))
+    resumed = learner(seed=3)
+    resumed.load(str(tmp_path))
+    for one in (pupil, resumed):
+        one.restore_weights()
+        assert one.version == 3
+        assert all(torch.equal(t, kept[name]) for name, t in one.trainer.weights().items())
+
+
+def every_second_wins(group: TrajectoryGroup) -> TrajectoryGroup:
+    """So that there is something to learn from it, whatever was said."""
+    trajectories = [
+        replace(t, turns=(replace(t.turns[0], outcome=replace(t.turns[0].outcome, reward=reward)),))
+        for t, reward in zip(group.trajectories, [0.0, 1.0] * 4, strict=True)
+    ]
+    return replace(group, trajectories=tuple(trajectories))
+
+
+def test_the_slow_copy_follows_and_survives_a_resume(tmp_path: Path) -> None:
+    config = replace(CONFIG, imitation_epochs=2, slow_copy=0.5)
+    straight = learner(config=config)
+    straight.imitate([demonstration("ab"), demonstration("cd")])
+    groups = [every_second_wins(sampled_group(straight, num=8, seed=seed)) for seed in range(4)]
+    straight.update(groups)
+    straight.save(str(tmp_path))
+    resumed, frozen = (
+        learner(config=replace(config, slow_copy=rate), seed=3) for rate in (0.5, 0.0)
+    )
+    resumed.load(str(tmp_path))
+    frozen.load(str(tmp_path))
+    # The copy moves after an update, so the second one from here on is the first to differ.
+    for _ in range(2):
+        expected, found, stays = (one.update(groups) for one in (straight, resumed, frozen))
+        assert expected == found
+    assert 0 < expected["policy/loss_ref_kl"] < stays["policy/loss_ref_kl"]
+
+
 def test_a_damaged_save_is_named(tmp_path: Path) -> None:
     pupil = learner()
     with pytest.raises(ValueError, match=r"learner\.json' does not exist"):

@@ -54,6 +54,18 @@ def test_each_real_interaction_is_counted_under_its_account() -> None:
     assert metrics["ledger/imagined_steps"] == 0
 
 
+def test_what_checked_a_dream_is_real_and_counted_apart() -> None:
+    ledger = Ledger()
+    checked = episode("a", num_turns=5)
+    with pytest.raises(ValueError, match="'a' is not in the ledger"):
+        ledger.note_verification(checked)
+    ledger.enter(checked)
+    ledger.enter(episode("b", num_turns=2))
+    ledger.note_verification(checked)
+    metrics = ledger.metrics()
+    assert (metrics["ledger/real_steps"], metrics["ledger/verification_steps"]) == (7, 5)
+
+
 def test_dreams_count_only_what_was_imagined() -> None:
     ledger = Ledger()
     ledger.enter(dream("a", num_turns=6, branch_point=4, stop=StopReason.UNTRUSTED))

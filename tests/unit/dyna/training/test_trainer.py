@@ -78,6 +78,32 @@ def test_the_reference_survives_a_resume(tmp_path: Path) -> None:
     assert resumed.forward_backward(kl)["loss_ref_kl"] == expected
 
 
+def test_the_reference_moves_its_share_of_the_way() -> None:
+    trainer = tiny_trainer()
+    with pytest.raises(ValueError, match="no reference to move"):
+        trainer.update_reference(0.5)
+    trainer.freeze_reference()
+    trainer.train(counting_samples(10), epochs=1, seed=0)
+    kl = [TrainingSample(token_ids=(1, 2, 3), ref_kl=(0, 1, 1))]
+    far = trainer.forward_backward(kl)["loss_ref_kl"]
+    trainer.update_reference(0.0)
+    assert trainer.forward_backward(kl)["loss_ref_kl"] == far
+    trainer.update_reference(0.5)
+    # The KL is about quadratic in the distance.
+    assert trainer.forward_backward(kl)["loss_ref_kl"] == pytest.approx(far / 4, rel=0.5)
+    trainer.update_reference(1.0)
+    assert trainer.forward_backward(kl)["loss_ref_kl"] == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(ValueError, match="slow_copy must be in"):
+        trainer.update_reference(1.5)
+
+
+def test_a_reference_of_few_bits_is_no_average() -> None:
+    trainer = TokenTrainer(tiny_trainer().model.to(torch.bfloat16), optimizer=OPTIMIZER)
+    trainer.freeze_reference()
+    with pytest.raises(ValueError, match=r"float32 weights.*policy\.model\.dtype=float32"):
+        trainer.update_reference(0.5)
+
+
 def test_nothing_to_learn_changes_nothing() -> None:
     trainer = tiny_trainer()
     before = trainer.weights()
