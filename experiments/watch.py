@@ -125,6 +125,8 @@ class Progress:
 
     @contextmanager
     def phase(self, name: str, *, total: int) -> Iterator[None]:
+        """A phase inside another one interrupts it."""
+        outer, outer_task = self._phase, self._task
         self._phase = name
         self.note("running")
         self.check()
@@ -134,7 +136,9 @@ class Progress:
             yield
         finally:
             self.bars.remove_task(self._task)
-            self._task = None
+            self._task = outer_task
+            if outer_task is not None:
+                self._phase = outer
 
     def on_episode(self, _: Trajectory) -> None:
         self.check()
