@@ -23,7 +23,7 @@ export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test setup-worlds test-worlds test-cluster chaos setup-vllm test-vllm lint format types bench bench-worlds bench-replay bench-scale bench-cluster gpu-check clean
+.PHONY: help setup train test setup-worlds test-worlds smoke-continual test-cluster chaos setup-vllm test-vllm lint format types bench bench-worlds bench-replay bench-scale bench-cluster gpu-check clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ setup-worlds: setup ## Install what the real worlds need beside it (a C++ compil
 
 test-worlds: setup-worlds ## Run the tests of the real worlds, against the real packages.
 	$(BIN)/python -m pytest tests/worlds tests/differential $(ARGS)
+
+smoke-continual: setup ## Run the study of continual learning in small: three strategies, a seed, the page.
+	$(BIN)/python -m pytest -m smoke tests/smoke $(ARGS)
 
 test-cluster: setup ## Run the tests on several Ray nodes: kills, hangs, ssh, `ray submit`.
 	$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
