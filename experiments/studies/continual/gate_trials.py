@@ -4,7 +4,7 @@
 
 The settings are in `gate.yaml`, the definition of what is planted too. Every candidate is trained
 by the learner of a run. What the configured gate says decides; what every other test and burden
-would have said of the same scores is written down beside it.
+would have said of the same scores is written down beside it. Run again it goes on where it was.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from dyna.configuring import load
 from dyna.envs.household import HouseholdWorld
 from dyna.evaluation.fidelity import TurnScore, exact_match_by
 from dyna.evaluation.intervals import wilson
-from dyna.files import write_json
+from dyna.files import read_json, write_json
 from dyna.replay import ReservoirBuffer
 from dyna.seeding import derive_seed, generator
 from dyna.types import Trajectory
 from experiments.build import build_renderer, build_trainers
 from experiments.studies.continual.fresh_episodes import play
-from experiments.usage import find_config
+from experiments.usage import UsageError, find_config
 from worldmodels.candidates import Gate
 from worldmodels.gate import GateVerdict
 from worldmodels.learner import LLMWorldModelLearner
@@ -206,6 +206,22 @@ def rows_of(study: Mapping[str, Any], seed: int) -> list[Row]:
         return [trial.row(kind) for kind in KINDS]
 
 
+def kept(result: Path, *, study: Mapping[str, Any]) -> tuple[list[Row], int]:
+    """What was measured before, of any of the seeds, and the seconds that it took.
+
+    Raises `UsageError` where that was another study.
+    """
+    if not result.is_file():
+        return [], 0
+    found = read_json(result)
+    then = found["study"]
+    changed = [key for key in study if key != "seeds" and then.get(key) != study[key]]
+    if changed:
+        told = "; ".join(f"{key} was {then.get(key)}, is {study[key]}" for key in changed)
+        raise UsageError(f"{result} is of another study ({told}); name another --result")
+    return [row for row in found["trials"] if row["seed"] in study["seeds"]], found["seconds"]
+
+
 def summary(rows: Sequence[Row], *, goal: Mapping[str, int]) -> dict[str, Any]:
     """How many of each kind went live, by the configured gate and by every other."""
     counted: dict[str, Any] = {}
@@ -251,16 +267,17 @@ def main() -> None:
     study["seeds"] = study["seeds"][: arguments.seeds]
     console = Console()
     began = time.monotonic()
-    rows: list[Row] = []
+    rows, spent = kept(arguments.result, study=study)
+    missing = [seed for seed in study["seeds"] if seed not in {row["seed"] for row in rows}]
     arguments.result.parent.mkdir(parents=True, exist_ok=True)
     machine = f"{arguments.workers} of {os.cpu_count()} CPU cores, one thread each"
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, mp_context=spawn) as pool:
-        waiting = [pool.submit(rows_of, study, seed) for seed in study["seeds"]]
+        waiting = [pool.submit(rows_of, study, seed) for seed in missing]
         for done in track(as_completed(waiting), total=len(waiting), console=console):
             rows = sorted([*rows, *done.result()], key=lambda row: row["seed"])
             found = summary(rows, goal=study["goal"])
-            seconds = round(time.monotonic() - began)
+            seconds = spent + round(time.monotonic() - began)
             head = {"study": study, "machine": machine, "seconds": seconds}
             write_json(arguments.result, value={**head, **found, "trials": rows})
     console.print(table(summary(rows, goal=study["goal"])))
