@@ -46,7 +46,7 @@ class DriftConfig:
     """When the world is held to have changed. Read only with `boundaries: detected`."""
 
     test: DriftTest = DriftTest.PAGE_HINKLEY
-    threshold: float = 4.0
+    threshold: float = 3.0
     """Page-Hinkley: the rise in nats, summed over episodes, that is drift."""
     tolerance: float = 0.2
     """Page-Hinkley: the part of each episode's rise that is put up with."""
@@ -54,7 +54,7 @@ class DriftConfig:
     """ADWIN: chance of a false alarm at one comparison."""
     min_episodes: int = 10
     """Episodes after a change before the next one can be found."""
-    floor: float = 0.01
+    floor: float = 0.05
     """Added to every loss before the logarithm, in nats per token: below it, all is well."""
 
 

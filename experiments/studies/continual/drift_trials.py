@@ -45,6 +45,7 @@ class Settings:
     name: str
     seed: int = 0
     pool: int
+    tuning: int = 0
     opening: int
     episodes_per_round: int
     rounds: int
@@ -118,7 +119,7 @@ def record(settings: Settings, *, folder: Path, console: Console) -> Losses:
 def _learned(settings: Settings) -> dict[str, Any]:
     """What the losses depend on."""
     kept = asdict(settings)
-    return {k: v for k, v in kept.items() if k not in ("trials", "steady", "tests")}
+    return {k: v for k, v in kept.items() if k not in ("trials", "steady", "tests", "tuning")}
 
 
 class _Live:
@@ -193,6 +194,10 @@ def run_trials(losses: Losses, *, settings: Settings) -> dict[str, Any]:
     """By test: its settings, the trials of every switch, and those without one."""
     found: dict[str, Any] = {}
     seeds = range(settings.trials)
+    losses = Losses(
+        before=[pool[settings.tuning :] for pool in losses.before],
+        after={k: [pool[settings.tuning :] for pool in v] for k, v in losses.after.items()},
+    )
     for name, changes in settings.tests.items():
         drift = replace(DriftConfig(), **{**changes, "test": DriftTest(changes.get("test", name))})
         found[name] = {
@@ -232,7 +237,8 @@ def section(result: Path) -> str:
         f"the change until it is found, median and 90th percentile of {settings['trials']} "
         f"orders of the episodes; it goes on to learn after each round of "
         f"{settings['episodes_per_round']}, and is watched for {settings['rounds_after']} rounds. "
-        "Loss: nats per token of the new world, median over episodes, before the model meets it."
+        "Loss: nats per token of the new world, median over episodes, before the model meets it. "
+        "The settings were chosen on other episodes under the same model."
     )
     return "\n\n".join([intro, markdown(["The world becomes", "loss", *tests], rows)])
 

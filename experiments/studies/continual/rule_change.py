@@ -133,7 +133,8 @@ class Model:
     def exact_match(self, episodes: Sequence[Trajectory]) -> dict[str, float]:
         """By what the change did to a transition, and over all."""
         scores = score_turns(self._trainer.model, self._renderer, episodes, use_hidden_state=True)
-        turns = [turn for episode in episodes for turn in episode.turns]
+        fitting = {score.trajectory_id for score in scores}  # the others outgrow the context
+        turns = [turn for episode in episodes if episode.id in fitting for turn in episode.turns]
         groups: dict[str, list[TurnScore]] = {CHANGED: [], DOORS: [], OTHER: []}
         for turn, score in zip(turns, scores, strict=True):
             groups[kind_of_turn(turn)].append(score)

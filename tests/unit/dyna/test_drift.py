@@ -46,7 +46,7 @@ def test_a_loss_that_stays_is_no_drift(test: DriftTest) -> None:
 def test_a_model_that_learns_is_no_drift_and_does_not_hide_one(test: DriftTest) -> None:
     for seed in range(20):
         detector = DriftDetector(DriftConfig(test=test))
-        assert not detector.update(losses(5.0, 0.5, 0.1, num=60, seed=seed))
+        assert not detector.update(losses(5.0, 0.5, 0.1, num=60, seed=seed, spread=0.3))
         assert detector.update(losses(1.0, num=30, seed=100 + seed))
         assert detector.found[0] <= 205
 

@@ -22,7 +22,9 @@ from experiments.studies.continual.drift_trials import (
 
 
 def settings() -> Settings:
-    return replace(read_settings(), pool=50, rounds=3, trials=20, after={"far": {"rooms": ["x"]}})
+    return replace(
+        read_settings(), pool=50, tuning=0, rounds=3, trials=20, after={"far": {"rooms": ["x"]}}
+    )
 
 
 def losses(*, after: float) -> Losses:
