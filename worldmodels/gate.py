@@ -4,12 +4,13 @@ Candidate and live model predict the same held-out real turns of every past expe
 the pairing shows what was lost and what was gained: in answers that are right, and in the
 probability of the true ones, for noise makes a model doubt before it makes it err.
 
-What has to be shown is the burden. To ask for proof of harm alone lets noise pass, which costs a
-point or two that a few hundred turns cannot show. To ask for proof of safety on each experience
-keeps most good updates out, for the same reason. So the default asks for both where each is strong:
-no experience may be shown to be harmed, and the update must be shown to be worth it, by a past that
-is safe as a whole or a win on fresh turns. `docs/results/continual_gate.json` has all of them
-measured (`python -m experiments.studies.continual.gate_trials`).
+What has to be shown is the burden. To ask for proof of harm alone refuses what is plainly bad, but
+noise that is mild, or drowned in replay, costs a point or two that a few hundred turns cannot show.
+To ask for proof of safety on each experience keeps most good updates out, for the same reason. So
+the default asks for both where each is strong: no experience may be shown to be harmed, and the
+update must be shown to be worth it, by a past that is safe as a whole or a win on fresh turns.
+`docs/results/continual_gate.json` has each burden and test on the same candidates
+(`python -m experiments.studies.continual.gate_trials`).
 """
 
 from __future__ import annotations
