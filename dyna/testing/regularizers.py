@@ -87,9 +87,9 @@ class _Play:
             self.trainer.load_weights(before)
         if isinstance(self.regularizer, HasVerdicts):
             self.regularizer.note_verdict(accepted)
-        kept: object = self.regularizer.num_bytes
+        kept = self.regularizer.num_bytes
         require(
-            isinstance(kept, int) and kept >= 0,
+            is_a(kept, int) and kept >= 0,
             f"num_bytes must be a number of bytes, got {kept!r}",
         )
 

@@ -60,6 +60,7 @@ class Learned:
     """What it predicts exactly of it."""
 
 
+@cache
 def episodes(world: HouseholdWorld, *, num: int, split: str, seed: int) -> list[Trajectory]:
     specs = [
         EpisodeSpec(task=task, episode_id=f"{split}{i}", seed=derive_seed(seed, i))
