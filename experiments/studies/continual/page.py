@@ -7,7 +7,7 @@ a page without them is left as it is.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -18,6 +18,7 @@ from experiments.report.sections import write_section
 from experiments.studies.continual.heat_map import write_heat_maps
 from experiments.studies.continual.outcomes import ROLES, Outcomes, interval, read_outcomes
 from experiments.studies.continual.retention import write_retention
+from experiments.studies.continual.sweep_plot import sweeps, write_sweep_plot
 from experiments.studies.continual.tables import (
     goals_table,
     kept_table,
@@ -65,6 +66,23 @@ def write_page(docs: Path, *, results: Path) -> None:
         result = frame.with_name(frame.name.replace(".study.json", ".json"))
         study = read_outcomes(result)
         write_section(docs, name=study.name, text=section(study, result=result, docs=docs))
+    for name, text in _trials().items():
+        result = results / f"{name}.json"
+        if result.is_file():
+            write_section(docs, name=name, text=text(result))
+
+
+def _trials() -> dict[str, Callable[[Path], str]]:
+    """What is said of the trials beside the chains, by the name of their results."""
+    # They train models: what they import takes seconds, and tables of chains need none of it.
+    from experiments.studies.continual import drift_trials, rule_change, trial_tables
+
+    return {
+        "continual_gate": trial_tables.gate_section,
+        "continual_alarm": trial_tables.alarm_section,
+        "continual_drift": drift_trials.section,
+        "continual_rule_change": rule_change.section,
+    }
 
 
 def section(study: Outcomes, *, result: Path, docs: Path) -> str:
@@ -93,11 +111,14 @@ def section(study: Outcomes, *, result: Path, docs: Path) -> str:
 
 
 def _draw(study: Outcomes, *, result: Path) -> dict[str, Path]:
-    """The figures of a study beside its results, by what they show."""
+    """The figures of a study beside its results, by what they show; the first comes first."""
 
     def place(name: str) -> Path:
         return result.with_name(f"{study.name}_{name}.svg")
 
+    if sweeps(study):
+        write_sweep_plot(place("sweep"), study)
+        return {"Retention and plasticity by budget": place("sweep")}
     figures = {"Backward transfer by strategy": place("bwt")}
     write_transfer_plot(place("bwt"), study)
     for role in ROLES:

@@ -1,0 +1,65 @@
+"""The trials of the gate and of the alarm on the page: what was planted, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dyna.files import read_json
+from experiments.studies.continual.tables import markdown
+
+
+def gate_section(result: Path) -> str:
+    """How many candidates of each kind went live, by the configured gate and by others."""
+    found = read_json(result)
+    kinds = found["kinds"]
+    goal = found["goal"]
+    num = max(counts["num"] for counts in kinds.values())
+    rows = [["as configured", *(_share(counts) for counts in kinds.values())]]
+    others = next(iter(kinds.values()))["accepted_by"]
+    rows += [[name, *(str(k["accepted_by"][name]) for k in kinds.values())] for name in others]
+    header = ["gate", *(f"{kind}: live of {counts['num']}" for kind, counts in kinds.items())]
+    verdict = "reached" if found["reached"] else "not reached"
+    goals = (
+        f"The goal is {goal['refused']} refusals of each planted bad update and at least "
+        f"{goal['accepted']} good updates gone live: **{verdict}**, with {num} trials of each kind "
+        f"([{result.name}](results/{result.name}))."
+    )
+    return f"{goals}\n\n{markdown(header, rows)}"
+
+
+def alarm_section(result: Path) -> str:
+    """In how many runs of each kind the alarm tripped, and what it let happen."""
+    found = read_json(result)
+    rows = [
+        [
+            arm,
+            f"{row['tripped']} of {row['seeds']}",
+            "" if row["most_rounds_late"] is None else str(row["most_rounds_late"]),
+            f"{100 * row['largest_fall']:.1f}",
+            f"{row['mean_success_before_hole']:.3f}",
+            f"{row['mean_success_last_round']:.3f}",
+            f"{row['mean_verification_steps']:,.0f} of {row['mean_real_steps_last']:,.0f}",
+        ]
+        for arm, row in found["summary"].items()
+    ]
+    header = [
+        "run",
+        "tripped",
+        "rounds late, at most",
+        "largest fall, points",
+        "real success before",
+        "in the last round",
+        "real steps on verification",
+    ]
+    said = f"All trials are in [{result.name}](results/{result.name})."
+    return f"{markdown(header, rows)}\n\n{said}"
+
+
+def _share(counts: Mapping[str, Any]) -> str:
+    low, high = counts["accepted_rate_95"]
+    return f"{counts['accepted']} [{low:.0%}, {high:.0%}]"
+
+
+__all__ = ["alarm_section", "gate_section"]
