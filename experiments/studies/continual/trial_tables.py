@@ -16,9 +16,9 @@ def gate_section(result: Path) -> str:
     kinds = found["kinds"]
     goal = found["goal"]
     num = max(counts["num"] for counts in kinds.values())
-    rows = [["as configured", *(_share(counts) for counts in kinds.values())]]
-    others = next(iter(kinds.values()))["accepted_by"]
-    rows += [[name, *(str(k["accepted_by"][name]) for k in kinds.values())] for name in others]
+    configured = [["as configured", *(_share(counts) for counts in kinds.values())]]
+    names = next(iter(kinds.values()))["accepted_by"]
+    others = [[name, *(str(k["accepted_by"][name]) for k in kinds.values())] for name in names]
     header = ["gate", *(f"{kind}: live of {counts['num']}" for kind, counts in kinds.items())]
     verdict = "reached" if found["reached"] else "not reached"
     goals = (
@@ -26,7 +26,15 @@ def gate_section(result: Path) -> str:
         f"{goal['accepted']} good updates gone live: **{verdict}**, with {num} trials of each kind "
         f"([{result.name}](results/{result.name}))."
     )
-    return f"{goals}\n\n{markdown(header, rows)}"
+    parts = [
+        goals,
+        markdown(header, configured),
+        "<details><summary>What other gates would have said of the same candidates</summary>",
+        "Named by test, burden of proof and margin.",
+        markdown(header, others),
+        "</details>",
+    ]
+    return "\n\n".join(parts)
 
 
 def alarm_section(result: Path) -> str:
