@@ -84,6 +84,14 @@ class Evaluator(Protocol):
     def evaluate(self, round: int) -> Metrics: ...
 
 
+class DriftWatch(Protocol):
+    """Finds out by itself where an experience begins, and tells those who want to know."""
+
+    def observe(self, fresh: Sequence[Trajectory]) -> Metrics:
+        """Before a model or a buffer has seen them."""
+        ...
+
+
 class Rehearser(Protocol):
     """Keeps the policy's old skills when it learns something new."""
 
@@ -149,6 +157,8 @@ class DynaLoop:
     """Where in the train split this run's tasks begin."""
     evaluate_every: int = 1
     journal: Journal | None = None
+    drift: DriftWatch | None = None
+    """Finds where experiences begin; without one they are told."""
     rehearser: Rehearser | None = None
     alarm: Alarm | None = None
     watch: Watch = field(default_factory=SilentWatch)
@@ -174,7 +184,7 @@ class DynaLoop:
         """Round 0 of an experience: demonstrations, exploration, first learning."""
         old = self._rehearse(round)
         name = self.stream.at(round).experience.name
-        if name:
+        if name and self.drift is None:
             for part in (self.replay, self.model_learner, self.policy_learner):
                 if isinstance(part, HasExperiences):
                     part.begin_experience(name)
@@ -211,11 +221,13 @@ class DynaLoop:
             check_policies(real)
             if self.journal:
                 self.journal.write(round, list(found.values()))
+            whole = [trajectory for trajectory in real if not trajectory.stop.is_failure]
+            metrics = self.drift.observe(whole) if self.drift else {}
             for trajectory in real:
                 self.ledger.enter(trajectory)
-                if not trajectory.stop.is_failure:
-                    self.replay.add(trajectory)
-        return real, summarize(real, source=Source.REAL)
+            for trajectory in whole:
+                self.replay.add(trajectory)
+        return real, metrics | summarize(real, source=Source.REAL)
 
     def _rehearse(self, round: int) -> Metrics:
         if self.rehearser is None:

@@ -23,7 +23,7 @@ FILE_NAME = "metrics.jsonl"
 
 NAMESPACES = (
     *("real", "imagined", "model", "policy", "eval", "experience"),
-    *("rehearsal", "alarm", "ledger", "engine", "time"),
+    *("rehearsal", "alarm", "drift", "ledger", "engine", "time"),
 )
 """The first word of every metric's name."""
 _NAME = re.compile(rf"({'|'.join(NAMESPACES)})/[^\s/]+(/[^\s/]+)*")

@@ -43,11 +43,12 @@ from dyna.training.models import load_model, load_tokenizer
 from dyna.training.trainer import TokenTrainer
 from dyna.types import Context, Metrics, Trajectory, TrajectoryGroup
 from experiments.evaluation import HeldOutEvaluator, Score
-from experiments.guards import make_alarm, make_rehearsal
+from experiments.guards import make_alarm, make_drift_watch, make_rehearsal
 from experiments.watch import Progress
 from worldmodels.chat import ChatWorldModel, ChatWorldModelLearner
 from worldmodels.learner import LLMWorldModelLearner
 from worldmodels.scoring import score_turns
+from worldmodels.surprise import surprise
 
 
 def build_player(config: RunConfig) -> Player:
@@ -122,14 +123,7 @@ def build_run(
     on_step = progress.on_step if progress else None
     trained = trained_models(config)
     trainers = {role: trainer for role, trainer in trainers.items() if role in trained}
-    replay: ReplayBuffer = build(
-        "replay_buffers",
-        config.replay,
-        max_transitions=config.replay.max_transitions,
-        max_bytes=config.replay.max_bytes,
-        seed=derive_seed(config.seed, "replay"),
-        accept_rehearsed=_has_generative_replay(config),
-    )
+    replay = _replay(config)
     model_learner = _model_learner(config, player=player, trainers=trainers, on_step=on_step)
     policy_learner = _policy_learner(config, player=player, trainers=trainers, on_step=on_step)
     ledger = Ledger(meter=METER)
@@ -158,6 +152,11 @@ def build_run(
         first_task=config.world.first_task,
         evaluate_every=config.evaluation.every,
         journal=journal,
+        drift=make_drift_watch(
+            config,
+            score=_surprise(config, trainers=trainers),
+            parts=[replay, model_learner, policy_learner],
+        ),
         rehearser=make_rehearsal(
             config, world=player.crew.world, crew=crew, replay=replay, ledger=ledger
         ),
@@ -166,16 +165,32 @@ def build_run(
         ),
         watch=progress or SilentWatch(),
     )
+    return Run(loop=loop, parts=_parts(loop), published=published)
+
+
+def _parts(loop: DynaLoop) -> dict[str, Stateful]:
+    """What a checkpoint holds."""
     candidates = {
         "evaluator": loop.evaluator,
-        "replay": replay,
-        "ledger": ledger,
-        "world_model": model_learner,
-        "policy": policy_learner,
+        "replay": loop.replay,
+        "ledger": loop.ledger,
+        "world_model": loop.model_learner,
+        "policy": loop.policy_learner,
         "alarm": loop.alarm,
+        "drift": loop.drift,
     }
-    parts = {name: part for name, part in candidates.items() if isinstance(part, Stateful)}
-    return Run(loop=loop, parts=parts, published=published)
+    return {name: part for name, part in candidates.items() if isinstance(part, Stateful)}
+
+
+def _replay(config: RunConfig) -> ReplayBuffer:
+    return build(
+        "replay_buffers",
+        config.replay,
+        max_transitions=config.replay.max_transitions,
+        max_bytes=config.replay.max_bytes,
+        seed=derive_seed(config.seed, "replay"),
+        accept_rehearsed=_has_generative_replay(config),
+    )
 
 
 def _has_generative_replay(config: RunConfig) -> bool:
@@ -332,6 +347,20 @@ def _publish(
         chat = model_learner.model
         published[WORLD_MODEL] = lambda: Weights(tensors=chat.weights(), version=chat.version)
     return published
+
+
+def _surprise(
+    config: RunConfig, *, trainers: Mapping[str, TokenTrainer]
+) -> Callable[[Sequence[Trajectory]], Mapping[str, float]] | None:
+    """The live world model's loss on real episodes, if it is a language model."""
+    if WORLD_MODEL not in trainers:
+        return None
+    return partial(
+        surprise,
+        trainers[WORLD_MODEL].model,
+        build_renderer(config, WORLD_MODEL),
+        use_hidden_state=config.world_model.use_hidden_state,
+    )
 
 
 def _scorer(config: RunConfig, *, trainers: Mapping[str, TokenTrainer]) -> Score | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from dyna.alarm import Alarm
-from dyna.config import RunConfig
+from dyna.config import Boundaries, RunConfig
+from dyna.drift import StreamWatch
 from dyna.files import write_json
 from dyna.ledger import Ledger
 from dyna.loop import Crew, DynaLoop
-from dyna.protocols import PolicyLearner, ReplayBuffer, World
+from dyna.protocols import HasExperiences, PolicyLearner, ReplayBuffer, World
 from dyna.rehearsal import Rehearsal
 from dyna.seeding import derive_seed
+from dyna.types import Trajectory
 
 TRIPS_FILE = "alarms.json"
 
@@ -40,6 +43,30 @@ def make_alarm(
     )
 
 
+def make_drift_watch(
+    config: RunConfig,
+    *,
+    score: Callable[[Sequence[Trajectory]], Mapping[str, float]] | None,
+    parts: Sequence[object],
+) -> StreamWatch | None:
+    """None where the boundaries are known. `score` gives the live world model's losses, and `parts`
+    may want to know where experiences begin.
+
+    Raises `ValueError` for a world model that has no losses.
+    """
+    if config.stream.boundaries is Boundaries.KNOWN:
+        return None
+    if score is None:
+        raise ValueError(
+            f"world_model.name={config.world_model.name!r} is no language model that learns here and "
+            "has no loss to find boundaries by; set stream.boundaries to known"
+        )
+    told = [part for part in parts if isinstance(part, HasExperiences)]
+    return StreamWatch(
+        config.stream.drift, score=score, parts=told, seed=derive_seed(config.seed, "drift")
+    )
+
+
 def make_rehearsal(
     config: RunConfig, *, world: World, crew: Crew, replay: ReplayBuffer, ledger: Ledger
 ) -> Rehearsal | None:
@@ -64,4 +91,4 @@ def write_trips(loop: DynaLoop, *, folder: Path) -> None:
         write_json(folder / TRIPS_FILE, value=trips)
 
 
-__all__ = ["TRIPS_FILE", "make_alarm", "make_rehearsal", "write_trips"]
+__all__ = ["TRIPS_FILE", "make_alarm", "make_drift_watch", "make_rehearsal", "write_trips"]

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dyna import checkpoint
+from dyna.configuring import load
+from dyna.files import read_json
 from dyna.replay.parquet import read_trajectories
 from dyna.stream import experience_of
 from dyna.tracking import read_metrics
@@ -67,3 +70,29 @@ def test_a_stream_that_is_stopped_goes_on(
         play(config, folder=tmp_path, progress=StopAt(phase, round=round, folder=tmp_path))
     play(config, folder=tmp_path, resume=True)
     assert_same(tmp_path, undisturbed)
+
+
+def test_boundaries_that_nobody_tells_are_looked_for(model: Path, tmp_path: Path) -> None:
+    config = tiny(model, STREAM, "stream.boundaries=detected", "replay.name=experience_balanced")
+    play(config, folder=tmp_path)
+    rounds = [metrics for _, metrics in read_metrics(tmp_path)]
+    assert all(math.isfinite(rounds[opening]["drift/loss"]) for opening in (0, 2))
+    assert rounds[0]["drift/experiences"] == 1, "a stream begins with an experience"
+    newest = checkpoint.latest(tmp_path)
+    assert newest is not None
+    held = read_json(newest / "replay" / "buffer.json")
+    found = [int(metrics["drift/found"]) for metrics in rounds]
+    assert set(held["kinds"]) <= {f"drift {number}" for number in range(sum(found) + 1)}
+
+
+def test_boundaries_cannot_be_found_without_a_loss(tmp_path: Path) -> None:
+    config = load(
+        overrides=[
+            STREAM,
+            "stream.boundaries=detected",
+            "world_model.name=tabular",
+            "policy.name=random",
+        ]
+    )
+    with pytest.raises(ValueError, match="no loss to find boundaries by"):
+        play(config, folder=tmp_path)
