@@ -34,8 +34,12 @@ def world_of(config: RunConfig) -> WorldConfig:
     parts = config.stream.experiences
     if not parts:
         return config.world
-    worlds = {part.name: _section(part, own=config.world) for part in parts}
-    return replace(config.world, name="stream", params={"worlds": worlds})
+    params: dict[str, Any] = {
+        "worlds": {part.name: _section(part, own=config.world) for part in parts}
+    }
+    if splits := {part.name: dict(part.splits) for part in parts if part.splits}:
+        params["splits"] = splits
+    return replace(config.world, name="stream", params=params)
 
 
 def _section(part: ExperienceConfig, *, own: WorldConfig) -> dict[str, Any]:

@@ -32,12 +32,21 @@ class StreamWorld:
 
     `worlds` are sections of a config, by experience. Splits are those of the worlds: `heat:train`
     is of one experience; `train` takes turns, a task of every experience each, in their order.
+    `splits` are other names by experience, for worlds that call the same thing otherwise:
+    `{"shop": {"valid_unseen": "dev"}}`.
+
     Raises `ValueError` for a stream without worlds or with a world that cannot be made.
     """
 
-    def __init__(self, *, worlds: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        *,
+        worlds: Mapping[str, Mapping[str, Any]],
+        splits: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         if not worlds:
             raise ValueError("a stream needs at least one experience, got none")
+        self._other_names = {name: dict((splits or {}).get(name, {})) for name in worlds}
         self._worlds: dict[str, World] = {
             name: build("environments", PluginConfig(**section)) for name, section in worlds.items()
         }
@@ -49,7 +58,9 @@ class StreamWorld:
     def tasks(self, *, split: str, num: int, offset: int = 0) -> Sequence[Task]:
         name, colon, inner = split.rpartition(":")
         if colon:
-            found = self._world(name).tasks(split=inner, num=num, offset=offset)
+            world = self._world(name)
+            inner = self._other_names[name].get(inner, inner)
+            found = world.tasks(split=inner, num=num, offset=offset)
             return [_outer(task, experience=name) for task in found]
         # The k-th of all is the (k // n)-th of experience k % n.
         names, turns = self.experiences, range(offset, offset + num)
@@ -64,7 +75,11 @@ class StreamWorld:
     @property
     def splits(self) -> Mapping[str, int | None]:
         """Those that all worlds have; a split of one experience is a part of such a one."""
-        own = [world.splits for world in self._worlds.values() if isinstance(world, HasSplits)]
+        own = [
+            {**world.splits, **self._renamed(name, splits=world.splits)}
+            for name, world in self._worlds.items()
+            if isinstance(world, HasSplits)
+        ]
         if len(own) < len(self._worlds):
             return {}
         together: dict[str, int | None] = {}
@@ -72,6 +87,10 @@ class StreamWorld:
             sizes = [num for has in own if (num := has[split]) is not None]
             together[split] = min(sizes) * len(own) if sizes else None
         return together
+
+    def _renamed(self, name: str, *, splits: Mapping[str, int | None]) -> Mapping[str, int | None]:
+        names = self._other_names[name]
+        return {other: splits[inner] for other, inner in names.items() if inner in splits}
 
     def fingerprint(self, task: Task) -> str:
         """The world's own. Raises `ValueError` where the world has none."""

@@ -19,6 +19,9 @@ class ExperienceConfig:
     """An alias or `package.module:Name`; empty is the run's own `world.name`."""
     params: dict[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments of the world; of the run's own world, changes of `world.params`."""
+    splits: dict[str, str] = field(default_factory=dict[str, str])
+    """What this world calls a split that the run names, where it calls it otherwise, such as
+    `{valid_unseen: test}`."""
     rounds: int = 1
     """Turns of the Dyna loop after the opening."""
     real: RealConfig = field(default_factory=RealConfig)

@@ -6,6 +6,7 @@ Such strategies are named `STRATEGY@VALUE`, as in `reservoir@0.05`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 
 from dyna.evaluation.continual import backward_transfer, learning_accuracy
@@ -102,7 +103,7 @@ def _names(ends: Sequence[tuple[float, str, str]], *, frame: Frame) -> str:
         last = max(y, last + _LABEL_GAP)
         parts.append(
             f'<text class="value" x="{frame.width - frame.right + 8:g}" y="{last:.1f}" '
-            f'style="fill:{color}">{family}</text>'
+            f'style="fill:{color}">{escape(family)}</text>'
         )
     return "".join(parts)
 

@@ -41,6 +41,20 @@ def test_a_split_of_one_experience_is_that_of_its_world(world: StreamWorld) -> N
     }
 
 
+def test_a_world_may_call_a_split_by_another_name() -> None:
+    houses = {name: WORLDS[name] for name in ("place", "heat")}
+    plain = StreamWorld(worlds=houses)
+    renamed = StreamWorld(worlds=houses, splits={"heat": {"held_out": "valid_unseen"}})
+    assert renamed.tasks(split="heat:held_out", num=3) == plain.tasks(
+        split="heat:valid_unseen", num=3
+    )
+    assert "held_out" not in renamed.splits, "the other world has no such split"
+    everywhere = {name: {"held_out": "valid_unseen"} for name in houses}
+    renamed = StreamWorld(worlds=houses, splits=everywhere)
+    assert renamed.splits["held_out"] == plain.splits["valid_unseen"]
+    assert renamed.tasks(split="held_out", num=5) == plain.tasks(split="valid_unseen", num=5)
+
+
 def test_a_split_of_all_takes_turns_and_goes_on_where_it_stopped(world: StreamWorld) -> None:
     whole = world.tasks(split="valid_unseen", num=8)
     assert [experience_of(task) for task in whole] == ["place", "heat", "walk"] * 2 + [

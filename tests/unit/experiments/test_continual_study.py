@@ -1,0 +1,184 @@
+"""Studies of continual learning: their settings, their tables and their figures.
+
+The runs themselves are `make smoke-continual`.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dyna.config import Isolation
+from dyna.configuring import ConfigError, load
+from dyna.evaluation.continual import ResultMatrix, backward_transfer
+from dyna.files import write_json
+from dyna.plugins import check_config
+from dyna.stream import Stream, world_of
+from experiments.studies.continual.outcomes import interval, read_outcomes
+from experiments.studies.continual.page import summary_table, write_page
+from experiments.studies.continual.settings import available, plan, read
+from experiments.studies.continual.tables import goals_table, shortfall_table, verdict
+from experiments.usage import find_config
+
+TASKS = ("heat", "cool")
+MEASURES = ("em", "reward_em", "termination_em", "em_invalid", "real_success")
+
+
+@pytest.mark.parametrize("name", available())
+def test_every_run_of_a_shipped_study_is_a_valid_config_at_one_real_budget(name: str) -> None:
+    study = read(name)
+    runs = plan(study, folder=Path("unused"))
+    budgets: set[tuple[int, int]] = set()
+    for job in runs.all:
+        if job.seed != study.seeds[0]:
+            continue
+        config = load(find_config(job.settings[0]), overrides=job.settings[1:])
+        check_config(config)
+        stream = Stream.of(config)
+        if job.arm in {*study.strategies, "joint"}:
+            parts = stream.experiences
+            opening = sum(p.real.demonstrations + p.real.explorations for p in parts)
+            budgets.add((opening, sum(p.rounds * p.real.episodes_per_round for p in parts)))
+            assert len(world_of(config).params["worlds"]) == len(study.experiences)
+    assert len(budgets) == 1
+    assert [job.seed for job in runs.joint] == study.seeds
+
+
+def test_the_study_for_a_large_model_walks_five_worlds_that_share_one_config() -> None:
+    study = read("chain_qwen2.5-7b")
+    job = plan(study, folder=Path("unused")).strategies["guarded"][0]
+    config = load(find_config(job.settings[0]), overrides=job.settings[1:])
+    worlds = world_of(config).params["worlds"]
+    assert [section["name"] for section in worlds.values()] == [
+        "alfworld", "scienceworld", "textworld", "webshop", "toolbench",
+    ]  # fmt: skip
+    assert config.world.isolation is Isolation.PROCESS, "Java and native code play in processes"
+    assert config.engine.shared and config.engine.num_actors and config.runtime.num_learners
+    assert config.policy.model == config.world_model.model
+    # The shipped config walks the same stream without the study.
+    assert load(find_config(study.config)).stream.experiences == config.stream.experiences
+
+
+def test_an_unknown_study_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="chain_4"):
+        read("chain_9")
+
+
+def entries(scores: Sequence[Sequence[float]], *, seeds: int, share: float) -> list[dict[str, Any]]:
+    """Results of a strategy; every seed a hundredth better than the one before it."""
+    found: list[dict[str, Any]] = []
+    for seed in range(seeds):
+        rows = tuple(tuple(score + 0.01 * seed for score in row) for row in scores)
+        matrix = ResultMatrix(tasks=TASKS, scores=rows, before=(0.0, 0.1)).to_json()
+        found.append(
+            {
+                "seed": seed,
+                "model_matrix": matrix,
+                "policy_matrix": matrix,
+                "memory_share": share,
+                "memory_bytes": 2048,
+                "real_steps": 100,
+                "imagined_steps": 1000,
+                "refused_updates": seed,
+                "seconds": 60.0,
+            }
+        )
+    return found
+
+
+def write_results(
+    folder: Path, *, name: str = "mine", strategies: dict[str, Any], joint: bool = True
+) -> Path:
+    rows = [{"seed": s, **{key: [0.9, 0.9] for key in MEASURES}} for s in range(3)]
+    frame = {
+        "study": {"name": name, "strategies": {key: [] for key in strategies}},
+        "tasks": list(TASKS),
+        "machine": "2 CPU cores",
+        "references": {"before": [], "joint": rows if joint else [], "alone": []},
+    }
+    folder.mkdir(exist_ok=True)
+    write_json(folder / f"{name}.json", value=strategies)
+    write_json(folder / f"{name}.study.json", value=frame)
+    return folder / f"{name}.json"
+
+
+KEPT = ((0.9, 0.1), (0.9, 0.9))
+LOST = ((0.9, 0.1), (0.4, 0.9))
+
+
+def test_tables_say_who_reached_the_goals_and_who_did_not(tmp_path: Path) -> None:
+    strategies = {
+        "none": entries(LOST, seeds=3, share=0.0),
+        "guarded": entries(KEPT, seeds=3, share=0.05),
+        "hoarding": entries(KEPT, seeds=3, share=0.06),
+    }
+    study = read_outcomes(write_results(tmp_path, strategies=strategies))
+    assert verdict(study) == "**Reached in every seed by `guarded`.**"
+    rows = {line.split("|")[1].strip(): line for line in goals_table(study).splitlines()}
+    assert rows["`guarded`"].count("3 of 3") == 6
+    assert rows["`none`"].count("0 of 3") == 5, "only memory is within its bound"
+    assert rows["`hoarding`"].endswith("| 0 of 3 | 0 of 3 |")
+    found = interval(study.strategies["none"], role="policy", measure=backward_transfer)
+    assert found is not None and found.rate == pytest.approx(-0.5)
+    # Against 0.9 of joint training, the lost task ends at 0.4, 0.41 and 0.42.
+    assert "| `none` | +49.0 | -1.0 | 0 of 3 |" in shortfall_table(study, role="model")
+
+
+def test_what_was_not_measured_is_not_claimed(tmp_path: Path) -> None:
+    holes = entries(KEPT, seeds=2, share=0.05)
+    holes[1]["model_matrix"]["scores"][1][0] = None
+    result = write_results(tmp_path, strategies={"guarded": holes}, joint=False)
+    study = read_outcomes(result)
+    assert interval(study.strategies["guarded"], role="model", measure=backward_transfer) is None
+    assert "not run" in verdict(study)
+    assert "3 of" not in goals_table(study) and "n/a" in goals_table(study)
+    assert shortfall_table(study, role="model") == ""
+    page = tmp_path / "page.md"
+    page.write_text("<!-- mine:begin -->\n<!-- mine:end -->\n")
+    write_page(page, results=tmp_path)
+    assert "n/a" in page.read_text()
+
+
+def test_the_page_gets_tables_and_figures_between_its_marks_alone(tmp_path: Path) -> None:
+    strategies = {"none": entries(LOST, seeds=1, share=0.0), "a<b": entries(KEPT, seeds=3, share=0)}
+    result = write_results(tmp_path / "results", strategies=strategies)
+    page = tmp_path / "page.md"
+    page.write_text("above\n<!-- mine:begin -->\nold\n<!-- mine:end -->\nbelow\n")
+    write_page(page, results=tmp_path / "results")
+    first = page.read_text()
+    assert first.startswith("above\n") and first.endswith("below\n") and "old" not in first
+    write_page(page, results=tmp_path / "results")
+    assert page.read_text() == first
+    figures = sorted((tmp_path / "results").glob("*.svg"))
+    assert [f"(results/{path.name})" in first for path in figures] == [True] * 5
+    for path in figures:
+        assert len(list(ElementTree.parse(path).iter())) > 20, "it is XML, and something is drawn"
+    assert summary_table(result).row_count == 2
+    with pytest.raises(FileNotFoundError, match="existing Markdown"):
+        write_page(tmp_path / "missing.md", results=tmp_path / "results")
+
+
+def test_strategies_at_several_values_become_lines(tmp_path: Path) -> None:
+    strategies = {
+        f"{name}@{value}": entries(scores, seeds=2, share=value)
+        for name, scores in (("fifo", LOST), ("dual", KEPT))
+        for value in (0.01, 0.1)
+    }
+    write_results(tmp_path, strategies=strategies)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- mine:begin -->\n<!-- mine:end -->\n")
+    write_page(page, results=tmp_path)
+    drawing = (tmp_path / "mine_sweep.svg").read_text()
+    assert drawing.count("<polyline") == 2 * 4 and "fifo at 0.01: -0.5" in drawing
+
+
+def test_results_of_other_tasks_are_refused(tmp_path: Path) -> None:
+    result = write_results(tmp_path, strategies={"none": entries(LOST, seeds=1, share=0.0)})
+    frame = result.with_suffix(".study.json")
+    frame.write_text(frame.read_text().replace('"cool"', '"clean"'))
+    with pytest.raises(ValueError, match="is of tasks heat, cool, the study now of heat, clean"):
+        read_outcomes(result)
