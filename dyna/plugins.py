@@ -49,7 +49,6 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "environments": {
         "household": "dyna.envs.household:HouseholdWorld",
-        "stream": "dyna.envs.stream:StreamWorld",
         "corridor": "dyna.envs.corridor:CorridorWorld",
         "alfworld": "dyna.envs.alfworld:AlfworldWorld",
         "scienceworld": "dyna.envs.scienceworld:ScienceWorld",
@@ -60,6 +59,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "toolbench_mirror": "dyna.envs.toolbench:ToolBenchMirrorWorld",
         "gymnasium": "dyna.envs.gymnasium:GymnasiumWorld",
         "openenv": "dyna.envs.openenv:OpenEnvWorld",
+        "stream": "dyna.envs.stream:StreamWorld",
     },
     "algorithms": {
         "filtered_bc": "agents.algorithms.filtered_bc:FilteredBC",

@@ -79,32 +79,70 @@ _NUM_STANDS = 2
 """Kinds of receptacle that the lamp may stand on."""
 _NUM_ABLE = 7
 """Kinds of object that can be cleaned; as many can be heated, and cooled."""
-_PREFIX = "invented:"
+INVENTED, RECAST = "invented", "recast"
+_NUM_CASTS = 4
+"""Parts of ALFWorld's words, no word in two of them."""
 
 
 def vocabulary_named(name: str) -> Vocabulary:
-    """`alfworld`, or `invented:<seed>` with a seed of 0 or above. Equal names give one object.
+    """`alfworld`; `invented:<seed>`, other places; `recast:<seed>`, ALFWorld's words in new roles.
 
+    Seeds are 0 or above; `recast:0` to `recast:3` share no word. Equal names give one object.
     Raises `ValueError` for any other name.
     """
     if name == ALFWORLD.name:
         return ALFWORLD
-    digits = name.removeprefix(_PREFIX)
-    if not name.startswith(_PREFIX) or not (digits.isascii() and digits.isdecimal()):
+    kind, _, digits = name.partition(":")
+    if kind not in (INVENTED, RECAST) or not (digits.isascii() and digits.isdecimal()):
         raise ValueError(
-            f"vocabulary must be {ALFWORLD.name!r} or '{_PREFIX}<seed>' such as '{_PREFIX}7', "
-            f"got {name!r}"
+            f"vocabulary must be {ALFWORLD.name!r}, or '{INVENTED}:<seed>' or '{RECAST}:<seed>' such "
+            f"as '{INVENTED}:7', got {name!r}"
         )
     if str(int(digits)) != digits:
-        raise ValueError(f"vocabulary {name!r} must be written '{_PREFIX}{int(digits)}'")
-    return _invent(int(digits))
+        raise ValueError(f"vocabulary {name!r} must be written '{kind}:{int(digits)}'")
+    return _invent(int(digits)) if kind == INVENTED else _recast(int(digits))
 
 
 @lru_cache(maxsize=64)
 def _invent(seed: int) -> Vocabulary:
-    rng = Random(derive_seed(seed, "invented_vocabulary"))
     theme = list(THEMES)[seed % len(THEMES)]
     places, things, lamps = (words.split() for words in THEMES[theme])
+    rng = Random(derive_seed(seed, "invented_vocabulary"))
+    return _cast(
+        f"{INVENTED}:{seed}", room=theme, places=places, things=things, lamps=lamps, rng=rng
+    )
+
+
+@lru_cache(maxsize=64)
+def _recast(seed: int) -> Vocabulary:
+    """A part of ALFWorld's words. Which one is by `seed` alone; what they do in it, too."""
+    shuffle = Random(derive_seed(0, "recast_vocabulary"))
+    places = [kind.name for kind in ALFWORLD.receptacles]
+    things = [kind.name for kind in ALFWORLD.objects]
+    shuffle.shuffle(places)
+    shuffle.shuffle(things)
+    part = seed % _NUM_CASTS
+    lamp, *others = things[part::_NUM_CASTS]
+    return _cast(
+        f"{RECAST}:{seed}",
+        room=f"hall {part}",
+        places=places[part::_NUM_CASTS],
+        things=others,
+        lamps=[lamp],
+        rng=Random(derive_seed(seed, "recast_vocabulary")),
+    )
+
+
+def _cast(
+    name: str,
+    *,
+    room: str,
+    places: list[str],
+    things: list[str],
+    lamps: list[str],
+    rng: Random,
+) -> Vocabulary:
+    """Draw some of the words, and what each of them does."""
     places = sorted(rng.sample(places, _NUM_RECEPTACLES))
     things = sorted(rng.sample(things, _NUM_OBJECTS))
     lamp = rng.choice(lamps)
@@ -114,7 +152,7 @@ def _invent(seed: int) -> Vocabulary:
     homes = {thing: set(rng.sample(places, rng.randint(*_NUM_HOMES))) for thing in things}
     able = {process: set(rng.sample(things, _NUM_ABLE)) for process in Process}
     return Vocabulary(
-        name=f"{_PREFIX}{seed}",
+        name=name,
         receptacles=tuple(
             ReceptacleKind(
                 name=place,
@@ -137,7 +175,7 @@ def _invent(seed: int) -> Vocabulary:
             ObjectKind(name=lamp, properties=frozenset({Property.TOGGLEABLE})),
         ),
         rooms={
-            theme: Room(receptacles=dict.fromkeys(places, (1, 3)), objects=(*things, lamp)),
+            room: Room(receptacles=dict.fromkeys(places, (1, 3)), objects=(*things, lamp)),
         },
         lamps=frozenset({lamp}),
     )

@@ -119,7 +119,7 @@ def test_config_prints_what_loads_back_with_words_of_explanation(
     assert load(elsewhere / "mine.yaml") == load(
         find_config("household"), overrides=["rounds=2", "world.isolation=thread"]
     )
-    assert "# Turns of the Dyna loop.\nrounds: 2\n" in text
+    assert "In a stream each experience has a number of its own.\nrounds: 2\n" in text
 
 
 def test_options_may_stand_anywhere(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:

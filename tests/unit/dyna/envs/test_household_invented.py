@@ -68,7 +68,7 @@ def test_equal_names_give_one_vocabulary_and_others_differ_in_roles() -> None:
 
 @pytest.mark.parametrize("name", ["", "invented", "invented:", "invented:-1", "invented:x", "Alf"])
 def test_an_unknown_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="'alfworld' or 'invented:<seed>'"):
+    with pytest.raises(ValueError, match="'alfworld', or 'invented:<seed>'"):
         HouseholdWorld(vocabulary=name)
 
 
@@ -115,3 +115,23 @@ def test_no_house_is_in_two_splits() -> None:
     world = world_of("invented:2")
     tasks: list[Task] = [t for s in SPLITS for t in world.tasks(split=s, num=300)]
     assert len({world.fingerprint(task) for task in tasks}) == len(tasks)
+
+
+def test_alfworlds_words_are_recast_in_parts_that_share_none() -> None:
+    made = [vocabulary_named(f"recast:{seed}") for seed in range(4)]
+    words = [{kind.name for kind in (*v.receptacles, *v.objects)} for v in made]
+    assert sum(map(len, words)) == len(set().union(*words)), "no word in two parts"
+    assert set().union(*words) <= {k.name for k in (*ALFWORLD.receptacles, *ALFWORLD.objects)}
+    again = vocabulary_named("recast:4")
+    part = {kind.name for kind in (*again.receptacles, *again.objects)}
+    assert all(part.isdisjoint(other) for other in words[1:]), "a part has its words for ever"
+    for vocabulary in made:
+        (room,) = vocabulary.rooms
+        assert families_of_room(vocabulary, room=room) == frozenset(Family)
+
+
+def test_the_expert_solves_recast_households() -> None:
+    world = world_of("recast:2")
+    for task in world.tasks(split="train", num=12):
+        _, turns = play(world, task, behavior=world.expert)
+        assert turns[-1].outcome.success
