@@ -92,16 +92,17 @@ def section(study: Outcomes, *, result: Path, docs: Path) -> str:
         f"![{label}]({Path(os.path.relpath(path, docs.parent)).as_posix()})"
         for label, path in figures.items()
     ]
+    caption = _caption(study, result=Path(os.path.relpath(result, docs.parent)))
+    kept = ["What was kept:", kept_table(study), "What was learned:", learned_table(study)]
+    if sweeps(study):
+        return "\n\n".join([caption, *shown, *kept])
     shortfalls = [shortfall_table(study, role=role) for role in ROLES]
     parts: Sequence[str] = [
-        _caption(study, result=Path(os.path.relpath(result, docs.parent))),
+        caption,
         verdict(study),
         goals_table(study),
         shown[0],
-        "What was kept:",
-        kept_table(study),
-        "What was learned:",
-        learned_table(study),
+        *kept,
         *(table for table in shortfalls if table),
         "What it cost, mean over seeds:",
         spent_table(study),

@@ -45,7 +45,7 @@ def test_every_run_of_a_shipped_study_is_a_valid_config_at_one_real_budget(name:
             budgets.add((opening, sum(p.rounds * p.real.episodes_per_round for p in parts)))
             assert len(world_of(config).params["worlds"]) == len(study.experiences)
     assert len(budgets) == 1
-    assert [job.seed for job in runs.joint] == study.seeds
+    assert [job.seed for job in runs.joint] == (study.seeds if "joint" in study.references else [])
 
 
 def test_the_study_for_a_large_model_walks_five_worlds_that_share_one_config() -> None:
@@ -61,6 +61,23 @@ def test_the_study_for_a_large_model_walks_five_worlds_that_share_one_config() -
     assert config.policy.model == config.world_model.model
     # The shipped config walks the same stream without the study.
     assert load(find_config(study.config)).stream.experiences == config.stream.experiences
+
+
+@pytest.mark.parametrize("name", ["chain_memory", "chain_replay_share"])
+def test_the_sweeps_are_of_the_chain_of_four(name: str) -> None:
+    sweep, chain = read(name), read("chain_4")
+    assert (sweep.config, sweep.common) == (chain.config, chain.common)
+    assert sweep.experiences == chain.experiences
+    limit = next(text for text in chain.common if text.startswith("replay.max_bytes="))
+    nominal = int(limit.partition("=")[2])
+    for label, settings in sweep.strategies.items():
+        strategy, _, value = label.partition("@")
+        assert settings[0] == f"replay.name={strategy}"
+        if name == "chain_memory":
+            # The chain's own memory is 5% of what it meets.
+            assert settings[1] == f"replay.max_bytes={round(nominal * float(value) / 0.05)}"
+        else:
+            assert settings[1] == f"world_model_learner.replay_ratio={value}"
 
 
 def test_an_unknown_study_is_refused_with_those_there_are() -> None:
