@@ -22,14 +22,14 @@ def test_a_study_comes_out_whole_runs_nothing_twice_and_refuses_other_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = read("chain_4")
+    name = f"{study.name}_smoke"
     page = tmp_path / "page.md"
-    page.write_text(f"# Page\n\n<!-- {study.name}:begin -->\n<!-- {study.name}:end -->\n")
+    page.write_text(f"# Page\n\n<!-- {name}:begin -->\n<!-- {name}:end -->\n")
     options = ["--smoke", "--strategies", ",".join(STRATEGIES), "--seeds", "1"]
     options += ["--output", str(tmp_path / "results"), "--parallel", "2"]
-    (tmp_path / "results").mkdir()
     main(["chain_4", *options, "--docs", str(page)])
 
-    found = read_json(tmp_path / "results" / f"{study.name}.json")
+    found = read_json(tmp_path / "results" / f"{name}.json")
     assert tuple(found) == STRATEGIES
     for entries in found.values():
         assert len(entries) == 1
@@ -39,14 +39,14 @@ def test_a_study_comes_out_whole_runs_nothing_twice_and_refuses_other_settings(
             assert all(0 <= score <= 1 for row in matrix.scores for score in row)
             assert len(matrix.before) == len(matrix.tasks)
         assert 0 < entries[0]["memory_share"] < 1
-    frame = read_json(tmp_path / "results" / f"{study.name}.study.json")
+    frame = read_json(tmp_path / "results" / f"{name}.study.json")
     assert {name: len(rows) for name, rows in frame["references"].items()} == {
         "before": 1, "joint": 1, "alone": 1,
     }  # fmt: skip
     text = page.read_text()
-    assert all(f"| `{name}` | 1 |" in text for name in STRATEGIES)
+    assert all(f"| `{row}` | 1 |" in text for row in STRATEGIES)
     figures = sorted(path.name for path in (tmp_path / "results").glob("*.svg"))
-    assert len(figures) == 5 and all(f"results/{name}" in text for name in figures)
+    assert len(figures) == 5 and all(f"results/{figure}" in text for figure in figures)
 
     def stamps() -> dict[Path, int]:
         runs = (tmp_path / "results" / "runs").rglob("metrics.jsonl")

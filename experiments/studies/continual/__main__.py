@@ -141,7 +141,9 @@ def _chosen(study: Study, *, options: argparse.Namespace) -> Study:
         strategies = {name: strategies[name] for name in wanted}
     seeds = study.seeds[: options.seeds] if options.seeds else study.seeds
     references = [] if options.no_references else study.references
-    return replace(study, strategies=strategies, seeds=seeds, references=references)
+    # What a test came to must never stand in the place of a result.
+    name = f"{study.name}_smoke" if options.smoke else study.name
+    return replace(study, name=name, strategies=strategies, seeds=seeds, references=references)
 
 
 def _parser() -> argparse.ArgumentParser:

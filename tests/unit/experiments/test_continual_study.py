@@ -18,6 +18,7 @@ from dyna.evaluation.continual import ResultMatrix, backward_transfer
 from dyna.files import write_json
 from dyna.plugins import check_config
 from dyna.stream import Stream, world_of
+from experiments.phases import phases
 from experiments.studies.continual.outcomes import interval, read_outcomes
 from experiments.studies.continual.page import summary_table, write_page
 from experiments.studies.continual.settings import available, plan, read
@@ -59,6 +60,8 @@ def test_the_study_for_a_large_model_walks_five_worlds_that_share_one_config() -
     assert config.world.isolation is Isolation.PROCESS, "Java and native code play in processes"
     assert config.engine.shared and config.engine.num_actors and config.runtime.num_learners
     assert config.policy.model == config.world_model.model
+    planned = {phase.name: phase for phase in phases(config)}
+    assert planned["act"].real_episodes == 5 * 4 * 128
     # The shipped config walks the same stream without the study.
     assert load(find_config(study.config)).stream.experiences == config.stream.experiences
 
