@@ -58,8 +58,8 @@ def make_drift_watch(
         return None
     if score is None:
         raise ValueError(
-            f"world_model.name={config.world_model.name!r} is no language model that learns here and "
-            "has no loss to find boundaries by; set stream.boundaries to known"
+            f"world_model.name={config.world_model.name!r} is no language model that learns here "
+            "and has no loss to find boundaries by; set stream.boundaries to known"
         )
     told = [part for part in parts if isinstance(part, HasExperiences)]
     return StreamWatch(

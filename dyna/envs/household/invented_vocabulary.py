@@ -95,8 +95,8 @@ def vocabulary_named(name: str) -> Vocabulary:
     kind, _, digits = name.partition(":")
     if kind not in (INVENTED, RECAST) or not (digits.isascii() and digits.isdecimal()):
         raise ValueError(
-            f"vocabulary must be {ALFWORLD.name!r}, or '{INVENTED}:<seed>' or '{RECAST}:<seed>' such "
-            f"as '{INVENTED}:7', got {name!r}"
+            f"vocabulary must be {ALFWORLD.name!r}, or '{INVENTED}:<seed>' or '{RECAST}:<seed>' "
+            f"such as '{INVENTED}:7', got {name!r}"
         )
     if str(int(digits)) != digits:
         raise ValueError(f"vocabulary {name!r} must be written '{kind}:{int(digits)}'")
