@@ -9,6 +9,9 @@ from typing import Any
 from dyna.files import read_json
 from experiments.studies.continual.tables import markdown
 
+_FALL = 0.05
+"""Of real success, from before the hole: more must not be lost before the alarm trips."""
+
 
 def gate_section(result: Path) -> str:
     """How many candidates of each kind went live, by the configured gate and by others."""
@@ -30,7 +33,7 @@ def gate_section(result: Path) -> str:
         goals,
         markdown(header, configured),
         "<details><summary>What other gates would have said of the same candidates</summary>",
-        "Named by test, burden of proof and margin.",
+        "Named by test and burden of proof; `dyna config` says what each means.",
         markdown(header, others),
         "</details>",
     ]
@@ -40,10 +43,15 @@ def gate_section(result: Path) -> str:
 def alarm_section(result: Path) -> str:
     """In how many runs of each kind the alarm tripped, and what it let happen."""
     found = read_json(result)
+    fallen = {
+        arm: sum(t["fall"] > _FALL for t in found["trials"] if t["arm"] == arm)
+        for arm in found["summary"]
+    }
     rows = [
         [
             arm,
             f"{row['tripped']} of {row['seeds']}",
+            f"{fallen[arm]} of {row['seeds']}",
             "" if row["most_rounds_late"] is None else str(row["most_rounds_late"]),
             f"{100 * row['largest_fall']:.1f}",
             f"{row['mean_success_before_hole']:.3f}",
@@ -55,14 +63,22 @@ def alarm_section(result: Path) -> str:
     header = [
         "run",
         "tripped",
+        f"fell by more than {100 * _FALL:.0f} points",
         "rounds late, at most",
         "largest fall, points",
         "real success before",
         "in the last round",
         "real steps on verification",
     ]
-    said = f"All trials are in [{result.name}](results/{result.name})."
-    return f"{markdown(header, rows)}\n\n{said}"
+    planted, clean = found["summary"]["planted"], found["summary"]["clean"]
+    whole = planted["tripped"] == planted["seeds"] and not clean["tripped"]
+    verdict = "reached" if whole and not fallen["planted"] else "not reached"
+    goal = (
+        f"The goal is a trip in every planted run before real success has fallen by more than "
+        f"{100 * _FALL:.0f} points, and in no clean run: **{verdict}** "
+        f"([{result.name}](results/{result.name}))."
+    )
+    return f"{goal}\n\n{markdown(header, rows)}"
 
 
 def _share(counts: Mapping[str, Any]) -> str:
