@@ -23,6 +23,7 @@ from experiments.studies.continual.outcomes import interval, read_outcomes
 from experiments.studies.continual.page import summary_table, write_page
 from experiments.studies.continual.settings import available, plan, read
 from experiments.studies.continual.tables import goals_table, shortfall_table, verdict
+from experiments.studies.continual.trial_tables import alarm_section, gate_section
 from experiments.usage import find_config
 
 TASKS = ("heat", "cool")
@@ -202,3 +203,32 @@ def test_results_of_other_tasks_are_refused(tmp_path: Path) -> None:
     frame.write_text(frame.read_text().replace('"cool"', '"clean"'))
     with pytest.raises(ValueError, match="is of tasks heat, cool, the study now of heat, clean"):
         read_outcomes(result)
+
+
+def test_the_trials_say_whether_they_reached_their_goals(tmp_path: Path) -> None:
+    counts = {"num": 20, "refused": 20, "accepted": 0, "accepted_rate_95": [0.0, 0.16]}
+    gate = {
+        "kinds": {"label_noise": {**counts, "accepted_by": {"drop": 3}}},
+        "goal": {"accepted": 18, "refused": 20},
+        "reached": True,
+    }
+    write_json(tmp_path / "gate.json", value=gate)
+    said = gate_section(tmp_path / "gate.json")
+    assert "**reached**" in said and "| as configured | 0 [0%, 16%] |" in said
+    row = {
+        "seeds": 2,
+        "tripped": 2,
+        "most_rounds_late": 1,
+        "largest_fall": 0.2,
+        "mean_success_before_hole": 0.9,
+        "mean_success_last_round": 0.8,
+        "mean_verification_steps": 10.0,
+        "mean_real_steps_last": 100.0,
+    }
+    falls = [{"arm": "planted", "fall": 0.05}, {"arm": "planted", "fall": 0.2}]
+    alarm = {"summary": {"clean": {**row, "tripped": 0}, "planted": row}, "trials": falls}
+    write_json(tmp_path / "alarm.json", value=alarm)
+    said = alarm_section(tmp_path / "alarm.json")
+    assert "**not reached**" in said and "| planted | 2 of 2 | 1 of 2 | 1 | 20.0 |" in said
+    write_json(tmp_path / "alarm.json", value={**alarm, "trials": falls[:1]})
+    assert "**reached**" in alarm_section(tmp_path / "alarm.json")
