@@ -220,7 +220,7 @@ def _entry_type(hints: Mapping[str, Any], *, key: str) -> type | None:
 
 
 def _checked_list(value: object, *, section: type, path: str, root: type) -> list[dict[str, Any]]:
-    entries = cast(list[Any], value) if isinstance(value, list) else [None]
+    entries = cast(list[Any], value if isinstance(value, list) else [None])
     if not all(isinstance(entry, Mapping) for entry in entries):
         raise ConfigError(f"`{path}` is a list of sections of keys, got {value!r}")
     return [

@@ -98,7 +98,7 @@ def test_the_reference_moves_its_share_of_the_way() -> None:
 
 
 def test_a_reference_of_few_bits_is_no_average() -> None:
-    trainer = TokenTrainer(tiny_trainer().model.to(torch.bfloat16), optimizer=OPTIMIZER)
+    trainer = TokenTrainer(tiny_trainer().model.bfloat16(), optimizer=OPTIMIZER)
     trainer.freeze_reference()
     with pytest.raises(ValueError, match=r"float32 weights.*policy\.model\.dtype=float32"):
         trainer.update_reference(0.5)
