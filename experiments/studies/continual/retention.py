@@ -93,12 +93,16 @@ def _ends(matrix: ResultMatrix) -> str:
     ys: list[float] = []
     for y, _ in ends:
         ys.append(max(y, ys[-1] + _LABEL_GAP) if ys else y)
-    shift = max(0.0, ys[-1] - (_FLOOR + 4)) if ys else 0.0
+    # What was pushed below the axis goes up again, and pushes only what is in its way.
+    lowest = _FLOOR + 4
+    for place in reversed(range(len(ys))):
+        ys[place] = min(ys[place], lowest)
+        lowest = ys[place] - _LABEL_GAP
     parts: list[str] = []
     for y, (_, j) in zip(ys, ends, strict=True):
         color = order_color(j, num=num)
         parts.append(
-            f'<text x="{_WIDTH - _RIGHT + 8:g}" y="{y - shift:.1f}" style="fill:{color}" '
+            f'<text x="{_WIDTH - _RIGHT + 8:g}" y="{y:.1f}" style="fill:{color}" '
             f'class="value">{j + 1}</text>'
         )
     return "".join(parts)

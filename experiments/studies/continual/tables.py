@@ -32,7 +32,7 @@ MEMORY_GOAL = 0.05
 """Largest share of the past that may be kept."""
 
 _REFERENCES = {
-    BEFORE: "before: untrained",
+    BEFORE: "before the stream",
     JOINT: "joint: all at once",
     ALONE: "alone: each by itself",
 }
