@@ -18,7 +18,7 @@ _LONG_NAME = 14
 
 
 def write_heat_maps(path: Path, study: Outcomes, *, role: str) -> None:
-    """One matrix for each strategy, the mean over its seeds; above it the untrained scores, below
+    """One matrix for each strategy, the mean over its seeds; above it the scores before, below
     it joint training, where they were measured."""
     num = len(study.tasks)
     joint = mean_reference(study, "joint", role=role)
