@@ -220,7 +220,10 @@ class DynaLoop:
             real = [found[spec.episode_id] for spec in specs]
             check_policies(real)
             if self.journal:
-                self.journal.write(round, list(found.values()))
+                # What else is known of the round comes after it, such as an alarm's episodes.
+                self.journal.write(
+                    round, list({t.id: t for t in (*real, *found.values())}.values())
+                )
             whole = [trajectory for trajectory in real if not trajectory.stop.is_failure]
             metrics = self.drift.observe(whole) if self.drift else {}
             for trajectory in real:

@@ -93,6 +93,12 @@ WORLDS: tuple[WorldInfo, ...] = (
         extra="openenv",
         licence="BSD-3-Clause",
     ),
+    WorldInfo(
+        name="stream",
+        summary="several of these behind one; what a run with a `stream` plays",
+        hidden_state=True,
+        expert=True,
+    ),
     WorldInfo(name="corridor", summary="doors in a row, for tests and examples", hidden_state=True),
 )
 

@@ -229,7 +229,7 @@ def test_the_defaults_are_within_their_ranges() -> None:
 
 def test_describe_explains_fields_in_their_own_words() -> None:
     lines = describe(RunConfig()).splitlines()
-    assert "# Turns of the Dyna loop;" in lines[lines.index("rounds: 6") - 1]
+    assert "# Turns of the Dyna loop." in lines[lines.index("rounds: 6") - 1]
     assert "  # Imagined turns after which a dream is cut." in lines
     assert (
         field_docs(GateConfig.__module__)["GateConfig", ""]
