@@ -63,8 +63,8 @@ class HouseholdWorld:
         """`rooms` empty means all; sizes of 0 mean full-size rooms; `max_turns` of 0 means no limit
         of the world's own; `seed` chooses another set of houses; `banner` keeps ALFWorld's first
         line; `expose_hidden_state=False` leaves the world model what the agent sees; `vocabulary`
-        may be a name, such as `alfworld` or `recast:<seed>`, as a config has it; `locked` names kinds of
-        receptacle that must be unlocked before they open, which no text tells beforehand."""
+        may be a name, such as `alfworld` or `recast:<seed>`, as a config has it; `locked` names
+        kinds of receptacle that must be unlocked before they open, which no text tells."""
         EpisodeClock(max_turns=max_turns)  # raises ValueError below 0
         self.spec = HouseSpec(
             num_receptacles=num_receptacles,
