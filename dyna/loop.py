@@ -217,13 +217,11 @@ class DynaLoop:
             found = {trajectory.id: trajectory for trajectory in kept or ()}
             played = self.crew.play([spec for spec in specs if spec.episode_id not in found])
             found |= {trajectory.id: trajectory for trajectory in played}
-            real = [found[spec.episode_id] for spec in specs]
+            real = [found.pop(spec.episode_id) for spec in specs]
             check_policies(real)
             if self.journal:
-                # What else is known of the round comes after it, such as an alarm's episodes.
-                self.journal.write(
-                    round, list({t.id: t for t in (*real, *found.values())}.values())
-                )
+                # What else is known of the round stays, such as what an alarm has spent.
+                self.journal.write(round, [*real, *found.values()])
             whole = [trajectory for trajectory in real if not trajectory.stop.is_failure]
             metrics = self.drift.observe(whole) if self.drift else {}
             for trajectory in real:
