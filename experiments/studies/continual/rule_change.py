@@ -184,6 +184,7 @@ def run_seed(seed: int, *, settings: Settings, folder: Path) -> dict[str, Any]:
             "steps_until_right": steps_until_right(curve, right_at=settings.right_at),
             "bytes": buffer.num_bytes if isinstance(buffer, HasMemory) else 0,
         }
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, value={"settings": asdict(settings), "result": result})
     return result
 
