@@ -58,7 +58,7 @@ setup-worlds: setup ## Install what the real worlds need beside it (a C++ compil
 test-worlds: setup-worlds ## Run the tests of the real worlds, against the real packages.
 	$(BIN)/python -m pytest tests/worlds tests/differential $(ARGS)
 
-smoke-continual: setup ## Run the study of continual learning in small: three strategies, a seed, the page.
+smoke-continual: setup ## Run the study of continual learning in small, and what each guard keeps.
 	$(BIN)/python -m pytest -m smoke tests/smoke $(ARGS)
 
 test-cluster: setup ## Run the tests on several Ray nodes: kills, hangs, ssh, `ray submit`.

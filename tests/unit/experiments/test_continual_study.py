@@ -16,38 +16,17 @@ from dyna.config import Isolation
 from dyna.configuring import ConfigError, load
 from dyna.evaluation.continual import ResultMatrix, backward_transfer
 from dyna.files import write_json
-from dyna.plugins import check_config
-from dyna.stream import Stream, world_of
+from dyna.stream import world_of
 from experiments.phases import phases
 from experiments.studies.continual.outcomes import interval, read_outcomes
 from experiments.studies.continual.page import summary_table, write_page
-from experiments.studies.continual.settings import available, plan, read
+from experiments.studies.continual.settings import plan, read
 from experiments.studies.continual.tables import goals_table, shortfall_table, verdict
 from experiments.studies.continual.trial_tables import alarm_section, gate_section
 from experiments.usage import find_config
 
 TASKS = ("heat", "cool")
 MEASURES = ("em", "reward_em", "termination_em", "em_invalid", "real_success")
-
-
-@pytest.mark.parametrize("name", available())
-def test_every_run_of_a_shipped_study_is_a_valid_config_at_one_real_budget(name: str) -> None:
-    study = read(name)
-    runs = plan(study, folder=Path("unused"))
-    budgets: set[tuple[int, int]] = set()
-    for job in runs.all:
-        if job.seed != study.seeds[0]:
-            continue
-        config = load(find_config(job.settings[0]), overrides=job.settings[1:])
-        check_config(config)
-        stream = Stream.of(config)
-        if job.arm in {*study.strategies, "joint"}:
-            parts = stream.experiences
-            opening = sum(p.real.demonstrations + p.real.explorations for p in parts)
-            budgets.add((opening, sum(p.rounds * p.real.episodes_per_round for p in parts)))
-            assert len(world_of(config).params["worlds"]) == len(study.experiences)
-    assert len(budgets) == 1
-    assert [job.seed for job in runs.joint] == (study.seeds if "joint" in study.references else [])
 
 
 def test_the_study_for_a_large_model_walks_five_worlds_that_share_one_config() -> None:

@@ -7,7 +7,7 @@ which sees nothing old here), 1 (`lora_per_experience`) and 3 (`averaging`, whic
 episodes; replaying those alone loses 4). Each must lose less than 0.6 of what no guard loses. The
 run is the same at every repetition; were a guard without effect and its losses fresh draws, with
 some 280 turns counted (a standard error of 3 points), it would pass once in 400 times.
-The figures are logged: `pytest tests/learning/test_forgetting.py --log-cli-level=INFO`.
+The figures are logged: `pytest -m smoke tests/smoke/test_forgetting.py --log-cli-level=INFO`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from dyna.training.trainer import TokenTrainer
 from dyna.types import Source, TrainingSample, Trajectory
 from worldmodels.regularizers import Regularizers
 from worldmodels.scoring import score_turns
+
+pytestmark = pytest.mark.smoke
 
 SMALL: dict[str, Any] = {"num_receptacles": 3, "num_objects": 2}
 FIRST = HouseholdWorld(**SMALL, rooms=["kitchen"], families=["pick_and_place"])
