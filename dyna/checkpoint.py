@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dyna.files import DamagedFileError, read_json, sync, write_json
 from dyna.protocols import Stateful
@@ -31,7 +31,13 @@ class CheckpointError(DamagedFileError):
     """A checkpoint that is not whole, or does not hold what is asked of it."""
 
 
-def save(run: str | Path, *, round: int, parts: Mapping[str, Stateful]) -> Path:
+class Saved(Protocol):
+    """What a checkpoint needs of a part to write it."""
+
+    def save(self, folder: str) -> None: ...
+
+
+def save(run: str | Path, *, round: int, parts: Mapping[str, Saved]) -> Path:
     """Write `<run>/checkpoints/round_<round>` and return it; one of that round is replaced.
 
     Raises what a part raises and `OSError` when the disk refuses; earlier checkpoints are intact

@@ -15,7 +15,6 @@ from typing import Any
 
 from dyna import checkpoint
 from dyna.files import read_json, write_json
-from dyna.protocols import Stateful
 from dyna.rllib.parts import WORLD_MODEL
 from experiments.watch import STATE_FILE
 from worldmodels.earlier import EarlierModel, rolled_back_to, version_of
@@ -46,9 +45,6 @@ class _Unchanged:
     def save(self, folder: str) -> None:
         shutil.copytree(self._folder, folder, dirs_exist_ok=True)
 
-    def load(self, folder: str) -> None:
-        raise NotImplementedError("a part that is copied is only written")
-
 
 def rollback(run: Path, *, to: int | None = None) -> Rollback:
     """Make the model of round `to` live; by default the one that was live before the newest.
@@ -68,7 +64,7 @@ def rollback(run: Path, *, to: int | None = None) -> Rollback:
     earlier = EarlierModel(
         now=newest / WORLD_MODEL, then=then / WORLD_MODEL, round=checkpoint.round_of(then)
     )
-    saved: dict[str, Stateful] = {name: _Unchanged(newest / name) for name in parts}
+    saved: dict[str, checkpoint.Saved] = {name: _Unchanged(newest / name) for name in parts}
     done = Rollback(
         round=checkpoint.round_of(newest), to=checkpoint.round_of(then), version=earlier.version
     )

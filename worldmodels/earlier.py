@@ -48,9 +48,6 @@ class EarlierModel:
         counts = _read(self._now / _COUNTS)
         _change(path / _COUNTS, counts, version=self.version, **{_FROM: self._round})
 
-    def load(self, folder: str) -> None:
-        raise NotImplementedError("a part made of two checkpoints is only written")
-
 
 def version_of(folder: Path) -> int:
     """The version of the model in a folder that a learner saved."""
